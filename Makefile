@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026 emqx.fleet contributors
+#
+# Every command of the project. Each installs what it needs by itself; everything made goes to .build.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BUILD := $(CURDIR)/.build
+PYTHON := $(BUILD)/venv/bin/python
+# The environment's commands come first, also before pyenv's shims.
+export PATH := $(BUILD)/venv/bin:$(PATH)
+# A virtual environment of the caller's would lead tools astray.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# Whoever runs playbooks here runs the collection as it is shipped: built and installed.
+export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/collections
+# Not a folder that all of the machine's test runs share, each clearing what others left there.
+export PYTEST_DEBUG_TEMPROOT := $(BUILD)/tmp
+ifdef CI
+# A log is read without a terminal.
+export NO_COLOR := 1
+export ANSIBLE_NOCOLOR := 1
+export PY_COLORS := 0
+endif
+
+# Fast, and all of them are run even if one fails.
+CHECK_STAGES := format ruff types lint-shell lint documents unit unit-oldest
+# In this order, up to the first that fails. `leftovers` stays last.
+TEST_STAGES := $(CHECK_STAGES) unit-broker-side sanity galaxy contract lab integration molecule matrix demo-test leftovers
+
+# Options for pytest, as in `make unit PYTEST="-k relup -x"`.
+PYTEST ?=
+
+##@ Everyday
+
+.PHONY: help
+help: ## show this
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what is missing: Debian packages, .build/venv
+	@scripts/setup
+
+.PHONY: check
+check: setup ## the fast part: linters, types, unit tests (under 2 minutes)
+	@$(PYTHON) scripts/stages.py --keep-going $(CHECK_STAGES)
+
+.PHONY: test
+test: setup ## everything that a change must pass
+	@$(PYTHON) scripts/stages.py $(TEST_STAGES)
+
+.PHONY: demo
+demo: setup install ## upgrade a cluster under real clients and count; KEEP=1 leaves it running
+	@$(PYTHON) scripts/demo.py $(if $(KEEP),--keep)
+
+##@ Parts of check
+
+.PHONY: format
+format: setup ## ruff format, only looking
+	@ruff format --check --quiet --diff .
+
+.PHONY: ruff
+ruff: setup ## ruff check
+	@ruff check .
+
+.PHONY: fix
+fix: setup ## let ruff mend and format what it can
+	@ruff check --fix .
+	@ruff format .
+
+.PHONY: types
+types: setup ## mypy
+	@scripts/lint-types
+
+.PHONY: lint-shell
+lint-shell: setup ## shellcheck
+	@scripts/lint-shell
+
+.PHONY: lint
+lint: setup ## ansible-lint (and with it yamllint), production profile
+	@scripts/lint-ansible
+
+.PHONY: documents
+documents: setup ## pages that are generated from code are up to date
+	@$(PYTHON) scripts/gates_doc.py --check && $(PYTHON) scripts/faults_doc.py --check
+
+.PHONY: unit
+unit: setup ## unit tests
+	@pytest tests/unit $(PYTEST)
+
+.PHONY: unit-oldest
+unit-oldest: setup ## unit tests of what runs on the brokers, under the oldest Python found
+	@scripts/unit-broker-side --oldest
+
+.PHONY: unit-broker-side
+unit-broker-side: setup ## unit tests of what runs on the brokers, under every Python from 3.6 on
+	@scripts/unit-broker-side
+
+##@ Parts of test
+
+.PHONY: sanity
+sanity: setup ## ansible-test sanity
+	@scripts/sanity
+
+.PHONY: galaxy
+galaxy: setup ## build, import as Galaxy does, documentation, changelog
+	@scripts/galaxy
+
+.PHONY: contract
+contract: setup ## the test broker against recordings of the real EMQX
+	@pytest tests/contract -n 2 $(PYTEST)
+
+.PHONY: lab
+lab: setup ## the lab itself: hosts, faults, clients
+	@pytest tests/lab $(PYTEST)
+
+.PHONY: integration
+integration: setup install ## modules, roles and playbooks against test brokers
+	@pytest tests/integration $(PYTEST)
+
+.PHONY: molecule
+molecule: setup install ## the scenarios in extensions/molecule
+	@cd extensions && molecule test --all
+
+.PHONY: matrix
+matrix: setup ## the installed collection under every supported ansible-core, and scenarios under two of them
+	@$(PYTHON) scripts/matrix.py
+
+.PHONY: demo-test
+demo-test: setup install ## the demo passes, and fails when it should
+	@pytest tests/demo $(PYTEST)
+
+.PHONY: leftovers
+leftovers: setup ## nothing is left running or lying about
+	@$(PYTHON) scripts/leftovers.py
+
+##@ Now and then
+
+.PHONY: soak
+soak: setup install ## long-running tests
+	@pytest tests -m soak $(PYTEST)
+
+.PHONY: install
+install: setup ## build the collection and install it into .build/collections
+	@scripts/install-collection
+
+.PHONY: clean
+clean: ## remove everything made
+	@rm -rf .build

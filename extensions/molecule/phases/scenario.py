@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026 emqx.fleet contributors
+"""The parts of a roll-out as separate jobs, as a workflow with approvals runs them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from harness import NEW, OLD, Scenario, verbs
+
+FLEET = {"clusters": {"blue": {"hosts": ["h1", "h2"]}}}
+RUN = {"emqx_upgrade_version": NEW, "emqx_upgrade_run_id": "workflow-42"}
+
+
+def converge(scenario: Scenario) -> None:
+    """Do it."""
+
+    def keep(name: str) -> None:
+        scenario.keep(name, {host: vars(state) for host, state in scenario.nodes().items()})
+
+    with scenario.faults.cut("h2"):
+        started = time.monotonic()
+        scenario.playbook("upgrade", name="cut-off", emqx_upgrade_version=NEW)
+        scenario.keep("cut-off-seconds", time.monotonic() - started)
+    keep("after-cut-off")
+    scenario.playbook("upgrade", "--tags", "plan", name="plan", **RUN)
+    scenario.playbook("upgrade", "--tags", "stage", name="stage", **RUN)
+    keep("after-stage")
+    # Somebody else, while the approval is waited for.
+    scenario.playbook("upgrade", name="other", emqx_upgrade_version=NEW)
+    scenario.playbook("upgrade", "--tags", "switch", name="switch", **RUN)
+    keep("after-switch")
+    scenario.playbook("upgrade", "--tags", "commit", name="commit", **RUN)
+
+
+def verify(scenario: Scenario) -> None:
+    """See what became of it."""
+    cut_off = scenario.run_of("cut-off")
+    assert cut_off.code != 0
+    assert "[node_running] h2: nothing is known of the node" in cut_off.output, cut_off.output
+    assert scenario.kept("cut-off-seconds") < 30
+    assert scenario.kept("after-cut-off") == scenario.kept("before")
+
+    for name in ("plan", "stage", "switch", "commit"):
+        run = scenario.run_of(name)
+        assert run.code == 0, f"{name}: {run.message}"
+    assert all(counts["changed"] == 0 for counts in scenario.run_of("plan").recap.values())
+    other = scenario.run_of("other")
+    assert other.code != 0
+    assert "the run workflow-42 of" in other.output, other.output
+
+    def require(name: str, running: str, done: list[str]) -> None:
+        found: dict[str, dict[str, Any]] = scenario.kept(name)
+        for state in found.values():
+            assert (state["running"], state["boots"]) == (running, OLD), f"{name}: {state}"
+            assert verbs(state["journal"]) == done, f"{name}: {state}"
+            assert (state["reserved"] or {}).get("id") == "workflow-42", f"{name}: {state}"
+
+    require("after-stage", OLD, [f"unpack {NEW}"])
+    require("after-switch", NEW, [f"unpack {NEW}", f"switch {NEW}"])
+    scenario.require_clients_kept()
+    scenario.require_same_processes()
+    for state in scenario.require(NEW, NEW).values():
+        assert verbs(state.journal) == [f"unpack {NEW}", f"switch {NEW}", f"commit {NEW}"]
+        assert state.reserved is None

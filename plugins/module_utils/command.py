@@ -1,0 +1,185 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Running the ``emqx`` command: the one place that knows its arguments, environment, user, time-out and exit codes."""
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from typing import IO, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+
+from ansible_collections.emqx.fleet.plugins.module_utils.accounts import find_account
+from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, REFUSED, UNKNOWN
+from ansible_collections.emqx.fleet.plugins.module_utils.installation import Installation, read_text
+
+# What an exit code says about the node, if its state afterwards is the same as before.
+EXIT_CODES = {
+    0: ("done, or nothing to do", REFUSED),
+    1: ("the node is not running, or the caller may not run the command", NOT_STARTED),
+    2: ("unpacking or uninstalling failed", REFUSED),
+    3: ("the release handler's check failed", REFUSED),
+    4: ("the release handler could not install the release", REFUSED),
+    127: ("the command crashed", REFUSED),
+}
+
+OUTPUT_LINES = 40
+_BINARY_DUMP = re.compile(r"<<(?:\s*\d+\s*,){8,}[\s\d,.]*(?:>>)?")
+_COOKIE_SETTING = re.compile(r"^\s*(?:node\.cookie|-setcookie)\s*[= ]\s*(\S+)", re.MULTILINE)
+_COOKIE_ARGUMENT = re.compile(r"(-setcookie[\"',\s]+)[^\"',\s\]]+")
+# What the install script hands to its functions: {emqx, "-name", Node, Cookie}, both of them atoms.
+_ATOM = r"(?:'(?:[^'\\]|\\.)*'|[^'{},\s]+)"
+_CRASH_ARGUMENTS = re.compile(r"(\{emqx,\s*\"-s?name\",\s*" + _ATOM + r",\s*)" + _ATOM)
+_COOKIE_VARIABLES = ("EMQX_NODE__COOKIE", "EMQX_NODE_COOKIE")
+MASK = "********"
+
+
+class CommandResult(NamedTuple):
+    """One run of ``emqx``. ``rc`` is None when the command was still running at its time-out."""
+
+    argv: List[str]
+    rc: Optional[int]
+    stdout: str
+    stderr: str
+    seconds: float
+    pid: int
+
+    @property
+    def timed_out(self) -> bool:
+        """Tell whether it was still at work at its time-out."""
+        return self.rc is None
+
+    @property
+    def meaning(self) -> str:
+        """What the exit code says."""
+        if self.rc is None:
+            return "it did not end within its time-out"
+        if self.rc < 0:
+            return "it was killed by signal {0}".format(-self.rc)
+        return EXIT_CODES.get(self.rc, ("an exit code that is not documented", UNKNOWN))[0]
+
+
+def secrets_of(installation: Installation, settings: Mapping[str, str]) -> List[str]:
+    """Cookies that must never be shown: of the settings, of environments and of the defaults."""
+    variables = installation.variables
+    found = [variables.get("EMQX_DEFAULT_ERLANG_COOKIE")]
+    found += [source.get(name) for source in (os.environ, settings) for name in _COOKIE_VARIABLES]
+    for name in ("emqx.conf", "vm.args"):
+        try:
+            found += _COOKIE_SETTING.findall(read_text(os.path.join(installation.etc_dir, name)) or "")
+        except OSError:
+            continue
+    return sorted({value.strip("\"'") for value in found if value}, key=len, reverse=True)
+
+
+def presentable(text: str, secrets: Sequence[str] = (), lines: int = OUTPUT_LINES) -> List[str]:
+    """The last lines of a command's output, without secrets and without dumps of binaries."""
+    text = _COOKIE_ARGUMENT.sub(r"\g<1>" + MASK, _CRASH_ARGUMENTS.sub(r"\g<1>" + MASK, text))
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, MASK)
+    text = _BINARY_DUMP.sub("<<...>>", text)
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+
+
+class EmqxCommand:
+    """Runs ``emqx`` for one installation.
+
+    A command that changes the node is started in a session of its own, writes to files and is never killed at its
+    time-out: killed in the middle of a commit it would leave a node that cannot start. ``hold`` is a file descriptor
+    that it inherits, so that whoever waits for that file's lock also waits for a command that outlived its module.
+    ``settings`` are the ``EMQX_*`` variables that the broker was started with: without its node name and cookie no
+    command finds it. Those of the caller's own environment come first.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        user: str,
+        timeout: float,
+        hold: Optional[int] = None,
+        settings: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        self.installation = installation
+        self.timeout = timeout
+        self.hold = hold
+        self.user = user
+        self.settings = dict(settings or {})
+        self.secrets = secrets_of(installation, self.settings)
+
+    def read(self, *arguments: str) -> CommandResult:
+        """A command that only reads; it is killed at the time-out."""
+        return self._run(list(arguments), self.timeout, kill=True)
+
+    def change(self, *arguments: str) -> CommandResult:
+        """A command that changes the node; at the time-out it is left alone and ``rc`` is None."""
+        return self._run(list(arguments), self.timeout, kill=False)
+
+    def output(self, result: CommandResult) -> List[str]:
+        """What may be shown of a result."""
+        return presentable(result.stdout + "\n" + result.stderr, self.secrets)
+
+    def argv(self, arguments: Sequence[str]) -> List[str]:
+        """The command line, as a list: nothing here goes through a shell."""
+        return [self.installation.executable] + list(arguments)
+
+    def _run(self, arguments: List[str], timeout: float, kill: bool) -> CommandResult:
+        argv = self.argv(arguments)
+        started = time.time()
+        with _scratch() as out, _scratch() as err:
+            try:
+                process = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    cwd="/",
+                    env=self._environment(),
+                    start_new_session=True,
+                    pass_fds=() if self.hold is None else (self.hold,),
+                    preexec_fn=self._become(),  # noqa: PLW1509 -- a module has one thread
+                )
+            except OSError as error:
+                # A commit that was killed may have left an empty file: no shell was there to say so.
+                said = "{0} cannot be run: {1}".format(argv[0], error.strerror)
+                return CommandResult(argv, 127, "", said, time.time() - started, 0)
+            try:
+                rc = process.wait(timeout)  # type: Optional[int]
+            except subprocess.TimeoutExpired:
+                rc = None
+                if kill:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+            texts = []
+            for stream in (out, err):
+                stream.seek(0)
+                texts.append(stream.read().decode("utf-8", "replace"))
+        return CommandResult(argv, rc, texts[0], texts[1], time.time() - started, process.pid)
+
+    def _environment(self) -> Dict[str, str]:
+        environment = dict(self.settings, **os.environ)
+        environment.update(LC_ALL="C", LANG="C")
+        if self._changes_user():
+            environment["HOME"] = find_account(self.user).home
+            environment["USER"] = environment["LOGNAME"] = self.user
+        else:
+            environment.setdefault("HOME", "/root" if os.geteuid() == 0 else "/tmp")
+        return environment
+
+    def _changes_user(self) -> bool:
+        """With RUNNER_USER set the command drops to that user itself; else root must not leave files of its own."""
+        return os.geteuid() == 0 and self.user != "root" and not self.installation.variables.get("RUNNER_USER")
+
+    def _become(self) -> Optional[Callable[[], None]]:
+        if not self._changes_user():
+            return None
+        return find_account(self.user).become
+
+
+def _scratch() -> IO[bytes]:
+    """An anonymous file in memory where there is one: a full disk must not swallow what the command says."""
+    directory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    return tempfile.TemporaryFile(dir=directory)

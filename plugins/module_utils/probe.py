@@ -1,0 +1,338 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+r"""Everything that only the running node knows, from one ``emqx eval``.
+
+``bin/emqx`` hands its arguments to ``su - USER -c "emqx \"$ARG\""`` when it drops to its runner user, so the
+expression contains no double quote, dollar sign, back-quote or backslash: strings are written as lists of characters.
+The answer is one line, ``{emqx_fleet,[...]}``, printed with ``~w``.
+"""
+
+import re
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
+from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult, EmqxCommand
+from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom, ErlangTermError, parse_term, to_str
+
+_FORBIDDEN = re.compile(r"[\"$`\\\n]")
+_MODULE_NAME = re.compile(r"[a-z][A-Za-z0-9_@]*\Z")
+_UPTIME_PART = re.compile(r"(\d+)\s*(day|hour|minute|second)")
+_UNIT_SECONDS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
+_MEMBER_TIMEOUT_MS = 5000
+
+# Each fact is asked for on its own, so that what an older or newer EMQX does not know costs only that fact.
+_FACTS = (
+    ("node", "node()"),
+    ("pid", "os:getpid()"),
+    (
+        "releases",
+        "[{V, S, [L || L <- Ls, lists:prefix(%(emqx_dash)s, L)]} || {_, V, Ls, S} <- release_handler:which_releases()]",
+    ),
+    ("app_version", "element(2, application:get_key(emqx, vsn))"),
+    ("sysdescr", "lists:flatten(io_lib:format(%(format_s)s, [emqx_sys:sysdescr()]))"),
+    ("uptime", "lists:flatten(io_lib:format(%(format_s)s, [emqx_sys:uptime()]))"),
+    ("supervisor", "pid_to_list(whereis(emqx_sup))"),
+    ("otp", "erlang:system_info(otp_release)"),
+    ("erts", "erlang:system_info(version)"),
+    ("stats", "emqx_stats:getstats()"),
+    ("cluster_running", "ekka_mnesia:running_nodes()"),
+    ("cluster_stopped", "ekka_mnesia:cluster_nodes(stopped)"),
+    (
+        "members",
+        "[{N, rpc:call(N, emqx_sys, version, [], %(member_timeout)d),"
+        " rpc:call(N, emqx_stats, getstats, [], %(member_timeout)d)}"
+        " || N <- ekka_mnesia:running_nodes()]",
+    ),
+    ("plugins", "[{element(2, P), lists:member(true, tuple_to_list(P))} || P <- emqx_plugins:list()]"),
+    ("modules", "[{M, A} || {M, A} <- emqx_modules:list()]"),
+    ("alarms", "[maps:get(name, A) || A <- emqx_alarm:get_alarms(activated)]"),
+    ("listeners", "[L || {L, _} <- esockd:listeners()]"),
+    ("web_listeners", "[{R, proplists:get_value(port, O)} || {R, O} <- ranch:info()]"),
+    (
+        "old_code",
+        "[{M, length([P || P <- processes(), erlang:check_process_code(P, M)])}"
+        " || {M, _} <- code:all_loaded(), erlang:check_old_code(M)]",
+    ),
+    (
+        # A release that is neither unpacked nor old has nothing to check. The reason may hold a whole beam file.
+        "dry_check",
+        "case [S || {_, V, _, S} <- release_handler:which_releases(), V =:= %(check)s,"
+        " S =:= unpacked orelse S =:= old] of"
+        " [] -> undefined;"
+        " _ -> case catch release_handler:check_install_release(%(check)s) of {ok, _, _} -> ok;"
+        " R -> lists:sublist(lists:flatten(io_lib:format(%(format_P)s, [R, 25])), 800) end end",
+    ),
+    (
+        "patches",
+        "[{M, erlang:module_loaded(M) andalso"
+        " element(2, element(2, beam_lib:md5(F))) =:= M:module_info(md5)} || {M, F} <- %(patches)s]",
+    ),
+)
+
+
+def characters(text: str) -> str:
+    """An Erlang string as a list of character codes."""
+    return "[{0}]".format(",".join(str(ord(character)) for character in text))
+
+
+def expression(patches: Sequence[str] = (), check_version: Optional[str] = None, old_code: bool = True) -> str:
+    """The Erlang expression that returns all facts.
+
+    ``patches``: absolute paths of ``*.beam`` files that shadow modules of the release at the next start.
+    ``check_version``: a release that the release handler shall check as if it were to be installed. ``old_code``: look
+    at every process for code from before the last switch, which on a node with many clients takes a while.
+    """
+    left_out = {
+        name for name, wanted in (("dry_check", check_version is not None), ("old_code", old_code)) if not wanted
+    }
+    pairs = []
+    for path in patches:
+        module = path.rpartition("/")[2][: -len(".beam")]
+        if _MODULE_NAME.match(module):
+            # Not as an atom: a module may have the name of one of Erlang's keywords.
+            pairs.append("{{list_to_atom({0}),{1}}}".format(characters(module), characters(path)))
+    values = {
+        "emqx_dash": characters("emqx-"),
+        "format_s": characters("~s"),
+        "format_P": characters("~0P"),
+        "check": characters(check_version or ""),
+        "member_timeout": _MEMBER_TIMEOUT_MS,
+        "patches": "[{0}]".format(",".join(pairs)),
+    }
+    parts = [
+        "{{{0}, T(fun() -> {1} end)}}".format(name, code % values) for name, code in _FACTS if name not in left_out
+    ]
+    text = "T = fun(F) -> try F() catch _:_ -> undefined end end, io:format({0}, [{{emqx_fleet, [{1}]}}]).".format(
+        characters("~w~n"), ", ".join(parts)
+    )
+    if _FORBIDDEN.search(text):
+        raise ValueError("the expression has a character that bin/emqx would change: {0!r}".format(text))
+    return text
+
+
+def parse_answer(stdout: str) -> Optional[Dict[str, Any]]:
+    """The facts by name, as Erlang terms; None where the output holds no answer."""
+    for line in stdout.splitlines():
+        if line.startswith("{emqx_fleet,"):
+            try:
+                return {str(name): value for name, value in parse_term(line)[1]}
+            except (ErlangTermError, TypeError, ValueError):
+                return None
+    return None
+
+
+class Probe:
+    """What a running node says about itself, in the words of NodeFacts."""
+
+    def __init__(self, answer: Dict[str, Any]) -> None:
+        self._answer = answer
+
+    def _text(self, name: str) -> Optional[str]:
+        value = self._answer.get(name)
+        return None if _missing(value) else to_str(value)
+
+    def _rows(self, name: str) -> List[Any]:
+        value = self._answer.get(name)
+        return [] if _missing(value) or not isinstance(value, list) else value
+
+    @property
+    def node(self) -> Optional[str]:
+        """The Erlang node name."""
+        return self._text("node")
+
+    @property
+    def pid(self) -> Optional[int]:
+        """The operating system process."""
+        text = self._text("pid")
+        return int(text) if text and text.isdigit() else None
+
+    @property
+    def otp(self) -> Optional[str]:
+        """First number of Erlang/OTP."""
+        return self._text("otp")
+
+    @property
+    def erts(self) -> Optional[str]:
+        """Version of the Erlang runtime system."""
+        return self._text("erts")
+
+    @property
+    def sysdescr(self) -> Optional[str]:
+        """What the broker calls itself."""
+        return self._text("sysdescr")
+
+    @property
+    def uptime_seconds(self) -> Optional[int]:
+        """Of the broker application; falls when a relup crashed and restarted it."""
+        return uptime_seconds(self._text("uptime"))
+
+    @property
+    def supervisor(self) -> Optional[str]:
+        """The broker's top process in Erlang; another one when a relup crashed and the applications were restarted."""
+        return self._text("supervisor")
+
+    @property
+    def releases(self) -> List[Dict[str, str]]:
+        """The release table."""
+        return [{"version": to_str(row[0]), "status": str(row[1])} for row in self._rows("releases")]
+
+    @property
+    def permanent(self) -> Optional[str]:
+        """The permanent version by the release table."""
+        for row in self.releases:
+            if row["status"] == "permanent":
+                return row["version"]
+        return None
+
+    @property
+    def running(self) -> Optional[str]:
+        """The version whose code runs.
+
+        The release table says ``permanent`` for a version that a restart did not boot, so the version of the loaded
+        ``emqx`` application decides, wherever it belongs to exactly one release that the table knows.
+        """
+        listed = {row["status"]: row["version"] for row in self.releases}
+        by_table = listed.get("current") or listed.get("permanent")
+        application = self._text("app_version")
+        holders = [
+            to_str(row[0])
+            for row in self._rows("releases")
+            if application and "emqx-" + application in [to_str(library) for library in row[2]]
+        ]
+        if by_table in holders or len(holders) != 1:
+            return by_table
+        return holders[0]
+
+    def statistic(self, *names: str) -> Optional[int]:
+        """The first of these statistics that the node keeps."""
+        return _statistic(self._rows("stats"), names)
+
+    @property
+    def connection_counts(self) -> Dict[str, int]:
+        """Clients by each statistic that counts them."""
+        return _statistics(self._rows("stats"), COUNTERS)
+
+    @property
+    def cluster(self) -> Dict[str, Any]:
+        """The cluster as this node sees it."""
+        members = []
+        for node, version, stats in self._rows("members"):
+            known = isinstance(stats, list)
+            members.append(
+                {
+                    "node": to_str(node),
+                    "version": to_str(version) if isinstance(version, (str, bytes, list)) else None,
+                    "connections": _statistic(stats, COUNTERS) if known else None,
+                    "connection_counts": _statistics(stats if known else [], COUNTERS),
+                    "sessions": _statistic(stats, SESSIONS) if known else None,
+                }
+            )
+        return {
+            "running": sorted(to_str(node) for node in self._rows("cluster_running")),
+            "stopped": sorted(to_str(node) for node in self._rows("cluster_stopped")),
+            "members": sorted(members, key=lambda member: str(member["node"])),
+        }
+
+    @property
+    def plugins(self) -> List[Dict[str, Any]]:
+        """Plugins by name."""
+        return self._switched_on("plugins")
+
+    @property
+    def modules(self) -> List[Dict[str, Any]]:
+        """Modules of the broker by name."""
+        return self._switched_on("modules")
+
+    def _switched_on(self, name: str) -> List[Dict[str, Any]]:
+        rows = [{"name": to_str(row[0]), "active": row[1] == "true"} for row in self._rows(name)]
+        return sorted(rows, key=lambda row: str(row["name"]))
+
+    @property
+    def alarms(self) -> List[str]:
+        """Names of active alarms."""
+        return sorted(to_str(name) for name in self._rows("alarms"))
+
+    @property
+    def listeners(self) -> List[Dict[str, str]]:
+        """MQTT and web listeners."""
+        rows = []
+        for listener in self._rows("listeners") + self._rows("web_listeners"):
+            if isinstance(listener, tuple) and len(listener) == 2:
+                rows.append({"protocol": _listener_name(listener[0]), "listen_on": _listen_on(listener[1])})
+        return sorted(rows, key=lambda row: (row["protocol"], row["listen_on"]))
+
+    @property
+    def old_code(self) -> Optional[List[Dict[str, Any]]]:
+        """Modules with processes that still run code from before the last switch; None where that is not known."""
+        if _missing(self._answer.get("old_code")):
+            return None
+        return [{"module": to_str(row[0]), "processes": row[1]} for row in self._rows("old_code") if row[1]]
+
+    def dry_check(self, version: str) -> Optional[Dict[str, Any]]:
+        """The release handler's own check of ``version``; None where there was nothing to check."""
+        value = self._answer.get("dry_check")
+        if _missing(value):
+            return None
+        passed = value == "ok"
+        return {"version": version, "passed": passed, "message": "" if passed else to_str(value)}
+
+    @property
+    def patches_in_force(self) -> Optional[Dict[str, bool]]:
+        """Module -> whether the code that runs is the patch's; None where the node did not tell."""
+        if _missing(self._answer.get("patches")):
+            return None
+        return {to_str(row[0]): row[1] == "true" for row in self._rows("patches")}
+
+
+SESSIONS = ("sessions.count",)
+SUBSCRIPTIONS = ("subscriptions.count",)
+
+
+def uptime_seconds(text: Optional[str]) -> Optional[int]:
+    """Seconds from EMQX's words, ``1 days, 2 hours, 3 minutes, 4 seconds``."""
+    parts = _UPTIME_PART.findall(text or "")
+    return sum(int(number) * _UNIT_SECONDS[unit] for number, unit in parts) if parts else None
+
+
+def ask(
+    command: EmqxCommand, patches: Sequence[str] = (), check_version: Optional[str] = None, old_code: bool = True
+) -> Tuple[Optional[Probe], CommandResult]:
+    """Ask the node for everything. The probe is None where it did not answer."""
+    result = command.read("eval", expression(patches, check_version, old_code))
+    answer = parse_answer(result.stdout) if result.rc == 0 else None
+    return (None if answer is None else Probe(answer)), result
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, Atom) and value == "undefined")
+
+
+def _statistic(rows: Any, names: Sequence[str]) -> Optional[int]:
+    return next(iter(_statistics(rows, names).values()), None)
+
+
+def _statistics(rows: Any, names: Sequence[str]) -> Dict[str, int]:
+    known = {str(row[0]): row[1] for row in rows if isinstance(row, tuple) and len(row) == 2}
+    return {name: known[name] for name in names if isinstance(known.get(name), int)}
+
+
+def _listener_name(name: Any) -> str:
+    try:
+        return to_str(name)
+    except ErlangTermError:
+        return "{0}".format(name)
+
+
+def _listen_on(value: Any) -> str:
+    """``1883`` or ``127.0.0.1:1883`` from a port, or from an address (text or tuple) and a port."""
+    if isinstance(value, tuple) and len(value) == 2:
+        address, port = value
+        if isinstance(address, tuple):
+            separator = "." if len(address) == 4 else ":"
+            address = separator.join(str(part) if separator == "." else "{0:x}".format(part) for part in address)
+        else:
+            address = to_str(address)
+        return "{0}:{1}".format(address, port)
+    return str(value)

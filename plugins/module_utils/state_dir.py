@@ -1,0 +1,263 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What this collection keeps on a node: the operation lock, the journal, the reservation of a fleet run.
+
+All of it lies in ``<data_dir>/fleet``, mode 0700, owned by the runner user.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import pwd
+import time
+from typing import Any, Dict, Iterator, List, Optional, Sequence
+
+from ansible_collections.emqx.fleet.plugins.module_utils.accounts import find_account
+from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, FleetError
+
+JOURNAL_LINES = 500
+_POLL_SECONDS = 0.2
+_LOOK_SECONDS = 2.0
+
+
+class StateDir:
+    """The directory and the files in it."""
+
+    def __init__(self, path: str, owner: str) -> None:
+        self.path = path
+        self.owner = owner
+        self.lock_path = os.path.join(path, "lock")
+        self.journal_path = os.path.join(path, "journal.jsonl")
+        self.run_path = os.path.join(path, "run.json")
+
+    def create(self) -> None:
+        """Make the directory, if it is not there; what root makes is given to the runner user."""
+        try:
+            os.makedirs(self.path, 0o700, exist_ok=True)
+            self.give(self.path)
+        except OSError as error:
+            raise FleetError(
+                "The directory {0} cannot be made: {1}.".format(self.path, error.strerror),
+                hint="Run as root or as the broker's user {0}, and make its data directory writable.".format(
+                    self.owner
+                ),
+            ) from error
+
+    def give(self, path: str) -> None:
+        """Hand a file that root made to the runner user."""
+        if os.geteuid() != 0:
+            return
+        account = find_account(self.owner)
+        os.chown(path, account.uid, account.gid)
+
+    # The lock
+
+    @contextlib.contextmanager
+    def locked(self, what: str, timeout: float) -> Iterator[int]:
+        """Hold the node's operation lock; gives the file descriptor that holds it.
+
+        The kernel lets go of the lock when the last process that has the descriptor ends, so a killed module leaves
+        no lock behind, and an ``emqx`` command that outlives its module keeps the next operation out until it is done.
+        """
+        self.create()
+        try:
+            handle = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        except OSError as error:
+            raise FleetError(
+                "The node's lock {0} cannot be opened: {1}.".format(self.lock_path, error.strerror),
+                hint="Run as root or as the broker's user {0}, and make its data directory writable.".format(
+                    self.owner
+                ),
+            ) from error
+        try:
+            self.give(self.lock_path)
+            started = time.time()
+            deadline = started + timeout
+            while not _try_lock(handle):
+                holder = _read_holder(handle)
+                # Who only looks whether the lock is held has it for an instant and writes no name.
+                if time.time() >= (deadline if holder else max(deadline, started + _LOOK_SECONDS)):
+                    raise FleetError(
+                        "Another operation holds this node's lock: {0}.".format(_describe(holder)),
+                        failure_class=NOT_STARTED,
+                        hint="Wait for it to end, or raise 'lock_timeout' (it was {0:g} s). "
+                        "If its process is stuck, end it and run the same task again.".format(timeout),
+                    )
+                time.sleep(_POLL_SECONDS)
+            holder = {"pid": os.getpid(), "user": _caller(), "since": round(time.time(), 3), "what": what}
+            os.ftruncate(handle, 0)
+            # On a full disk the lock holds all the same, only those who wait are not told for whom.
+            with contextlib.suppress(OSError):
+                os.pwrite(handle, json.dumps(holder, sort_keys=True).encode("utf-8"), 0)
+            yield handle
+            os.ftruncate(handle, 0)
+        finally:
+            os.close(handle)
+
+    def operation(self) -> Optional[Dict[str, Any]]:
+        """Who holds the lock now (``pid``, ``user``, ``since``, ``what``), or None."""
+        try:
+            handle = os.open(self.lock_path, os.O_RDWR)
+        except OSError:
+            return None
+        try:
+            if _try_lock(handle):
+                return None
+            return _read_holder(handle) or {"pid": None, "user": None, "since": None, "what": "unknown"}
+        finally:
+            os.close(handle)
+
+    # The journal
+
+    def record(self, entry: Dict[str, Any]) -> None:
+        """Append one line to the journal and keep the newest ``JOURNAL_LINES``. Call it with the lock held."""
+        line = json.dumps(dict(entry, time=round(time.time(), 3)), sort_keys=True)
+        lines = self._journal_lines()[-(JOURNAL_LINES - 1) :] + [line]
+        write_atomically(self.journal_path, "\n".join(lines) + "\n", 0o600, self.give)
+
+    def journal(self, newest: int = 20) -> List[Dict[str, Any]]:
+        """The newest entries, oldest of them first; lines that a full disk tore are left out."""
+        entries = []
+        for line in self._journal_lines()[-newest:]:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict):
+                entries.append(entry)
+        return entries
+
+    def _journal_lines(self) -> List[str]:
+        try:
+            with open(self.journal_path, encoding="utf-8", errors="replace") as stream:
+                return stream.read().splitlines()
+        except OSError:
+            return []
+
+    # The reservation of a fleet run
+
+    def run(self) -> Optional[Dict[str, Any]]:
+        """The fleet run that has reserved this node: ``id``, ``who``, ``since``, ``lease_until``; None without one."""
+        try:
+            with open(self.run_path, encoding="utf-8") as stream:
+                found = json.load(stream)
+        except (OSError, ValueError):
+            return None
+        whole = isinstance(found, dict) and "id" in found and isinstance(found.get("lease_until"), (int, float))
+        return found if whole else None
+
+    def reserve(self, claim: Dict[str, Any], lease: float, dead: Sequence[str] = ()) -> Dict[str, Any]:
+        """Reserve the node for the fleet run ``claim`` (``id``, ``who``, ``controller``,
+        ``controller_process``), or renew its lease.
+
+        A reservation whose lease is over, or whose id is in ``dead``, is taken over. Another one is a FleetError
+        with the holder in ``details``. Gives the reservation, with ``taken_from`` where there was another.
+        """
+        with self._exclusive():
+            held = self.run()
+            now = time.time()
+            if held and held["id"] != claim["id"] and held["lease_until"] > now and held["id"] not in dead:
+                raise FleetError(
+                    "The node is reserved for the run {0} of {1} since {2} until {3}.".format(
+                        held["id"], held.get("who"), _local_time(held.get("since")), _local_time(held["lease_until"])
+                    ),
+                    hint="Let that run end. If it died, its reservation ends by itself at the time given.",
+                    details={"holder": held},
+                )
+            mine = held is not None and held["id"] == claim["id"]
+            reservation = dict(
+                claim,
+                since=held["since"] if held and mine else round(now, 3),
+                lease_until=round(now + lease, 3),
+            )
+            write_atomically(self.run_path, json.dumps(reservation, sort_keys=True), 0o600, self.give)
+            return dict(reservation, taken_from=None if mine else held)
+
+    def release(self, run_id: str) -> bool:
+        """Give up the reservation of ``run_id``; False where it is not that run's."""
+        with self._exclusive():
+            held = self.run()
+            if held is None or held["id"] != run_id:
+                return False
+            os.unlink(self.run_path)
+            return True
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """A short lock around reading and writing the reservation; not the operation lock, which may be held long."""
+        self.create()
+        handle = os.open(self.run_path + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self.give(self.run_path + ".lock")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def write_atomically(path: str, text: str, mode: int, give: Any = None) -> None:
+    """Replace a file as a whole: readers see the old text or the new one, also after a crash.
+
+    Only one process at a time may do so: the new text is written under one name, so that the next write takes away what
+    a killed one left.
+    """
+    temporary = "{0}.new".format(path)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if give is not None:
+            give(temporary)
+        os.rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _read_holder(handle: int) -> Optional[Dict[str, Any]]:
+    try:
+        holder = json.loads(os.pread(handle, 4096, 0).decode("utf-8"))
+    except ValueError:
+        return None
+    return holder if isinstance(holder, dict) else None
+
+
+def _describe(holder: Optional[Dict[str, Any]]) -> str:
+    if not holder:
+        return "a process that did not say what it does"
+    return "{0} by {1}, process {2}, since {3}".format(
+        holder.get("what"), holder.get("user"), holder.get("pid"), _local_time(holder.get("since"))
+    )
+
+
+def _local_time(seconds: Optional[float]) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds or 0))
+
+
+def _caller() -> str:
+    for name in ("SUDO_USER", "LOGNAME", "USER"):
+        if os.environ.get(name):
+            return os.environ[name]
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -1,0 +1,358 @@
+#!/usr/bin/python
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+
+DOCUMENTATION = r"""
+module: emqx_release_info
+short_description: Tells everything about the releases of an EMQX node
+description:
+  - Tells which releases are installed on an EMQX node, which one runs, and which one a restart would boot.
+  - Tells what a hot upgrade depends on, such as edition, platform, cluster, clients, patches, leftovers and free space.
+  - Nothing is changed. One C(emqx eval) asks the running node for everything, the rest is read from its files.
+  - A node that is stopped or does not answer is a result, not a failure.
+author:
+  - emqx.fleet contributors (@emqx-fleet)
+extends_documentation_fragment:
+  - emqx.fleet.node
+  - emqx.fleet.node.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+options:
+  timeout:
+    default: 60
+  check_version:
+    description: A version that is unpacked or old; the node then checks it as if it were to be installed.
+    type: str
+  old_code:
+    description:
+      - Whether to search every process for code from before the last switch.
+      - On a node with many clients that takes a while.
+    type: bool
+    default: true
+  operation_timeout:
+    description:
+      - Seconds to wait for the end of an operation that outlived the run that started it.
+      - An operation of a run that lives is reported at once.
+    type: float
+    default: 0
+seealso:
+  - module: emqx.fleet.emqx_release
+  - module: emqx.fleet.emqx_package_check
+"""
+
+EXAMPLES = r"""
+- name: Look at the node
+  emqx.fleet.emqx_release_info:
+  register: emqx
+
+- name: Stop if a restart would not boot what is permanent
+  ansible.builtin.assert:
+    that: emqx.boot.consistent
+    fail_msg: "{{ emqx.boot.problems | map(attribute='message') | join(' ') }}"
+"""
+
+RETURN = r"""
+state:
+  description:
+    - V(running), V(stopped), or V(unreachable) if the broker's process is there but does not answer.
+  returned: success
+  type: str
+  sample: running
+executable:
+  description: The C(emqx) command, symbolic links resolved.
+  returned: success
+  type: str
+  sample: /opt/emqx/bin/emqx
+root_dir:
+  description: The installation's root directory.
+  returned: success
+  type: str
+  sample: /opt/emqx
+data_dir:
+  description: The broker's data directory.
+  returned: success
+  type: str
+  sample: /opt/emqx/data
+runner_user:
+  description: The user that the broker runs as.
+  returned: success
+  type: str
+  sample: emqx
+node:
+  description: The Erlang node name; null if the node does not answer.
+  returned: success
+  type: str
+  sample: emqx@192.0.2.11
+pid:
+  description: The broker's operating system process.
+  returned: success
+  type: int
+  sample: 8099
+uptime_seconds:
+  description: Seconds since the broker application was started. It falls when a relup crashed and restarted it.
+  returned: success
+  type: int
+  sample: 86400
+supervisor:
+  description: The broker's top process in Erlang. It is another one when a relup crashed and restarted the broker.
+  returned: success
+  type: str
+  sample: <0.1862.0>
+releases:
+  description: The node's release table. Of a node that does not answer, what C(RELEASES) tells.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    version:
+      description: The version.
+      type: str
+      sample: 4.4.19
+    status:
+      description: V(permanent), V(current), V(old) or V(unpacked).
+      type: str
+      sample: permanent
+ways_back:
+  description: For each installed release with a relup, the versions that it leads back to.
+  returned: success
+  type: dict
+  sample: {"4.4.19": ["4.4.18", "4.4.17"]}
+running:
+  description: The version whose code runs; null if the node does not answer.
+  returned: success
+  type: str
+  sample: 4.4.19
+permanent:
+  description: The version that is permanent by the release table.
+  returned: success
+  type: str
+  sample: 4.4.19
+boot:
+  description: What a restart would boot.
+  returned: success
+  type: dict
+  contains:
+    version:
+      description: The version that C(emqx start) would boot, which is the last C(REL_VSN) of C(releases/emqx_vars).
+      type: str
+      sample: 4.4.19
+    erts:
+      description: Its Erlang runtime system.
+      type: str
+      sample: 13.1.5
+    consistent:
+      description: Whether nothing disagrees about it.
+      type: bool
+    problems:
+      description: Every disagreement.
+      type: list
+      elements: dict
+      contains:
+        code:
+          description: What kind of disagreement.
+          type: str
+          sample: emqx_vars
+        path:
+          description: The file.
+          type: str
+        message:
+          description: What was found and what was expected.
+          type: str
+        repairable:
+          description: Whether M(emqx.fleet.emqx_release) cures it.
+          type: bool
+edition:
+  description: V(ce), V(ee) or V(edge).
+  returned: success
+  type: str
+  sample: ce
+otp:
+  description: First number of the Erlang/OTP that runs; null if the node does not answer.
+  returned: success
+  type: str
+  sample: '25'
+erts:
+  description: Version of the Erlang runtime system.
+  returned: success
+  type: str
+  sample: 13.1.5
+os:
+  description: Operating system that the running release was built on, in the word that package names use.
+  returned: success
+  type: str
+  sample: debian12
+arch:
+  description: Architecture that the running release was built for, in the word that package names use.
+  returned: success
+  type: str
+  sample: amd64
+host:
+  description: The machine itself, C(system), C(os), C(arch) and C(python).
+  returned: success
+  type: dict
+  sample: {"system": "Linux", "os": "debian12", "arch": "amd64", "python": "3.11.2"}
+connections:
+  description: Clients that are connected now.
+  returned: success
+  type: int
+connection_counts:
+  description: Clients by each of the node's statistics that counts them.
+  returned: success
+  type: dict
+  sample: {"connections.count": 5120, "live_connections.count": 5000}
+sessions:
+  description: Sessions, connected or not.
+  returned: success
+  type: int
+subscriptions:
+  description: Subscriptions.
+  returned: success
+  type: int
+cluster:
+  description: The cluster as this node sees it.
+  returned: success
+  type: dict
+  contains:
+    running:
+      description: Node names.
+      type: list
+      elements: str
+    stopped:
+      description: Node names.
+      type: list
+      elements: str
+    members:
+      description: The running ones with C(node), C(version), C(connections) and C(sessions).
+      type: list
+      elements: dict
+plugins:
+  description: Plugins with C(name) and C(active).
+  returned: success
+  type: list
+  elements: dict
+modules:
+  description: Modules of the broker with C(name) and C(active).
+  returned: success
+  type: list
+  elements: dict
+alarms:
+  description: Names of active alarms.
+  returned: success
+  type: list
+  elements: str
+listeners:
+  description: Listeners with C(protocol) and C(listen_on).
+  returned: success
+  type: list
+  elements: dict
+old_code:
+  description:
+    - Modules with processes that still run code from before the last switch, with C(module) and C(processes).
+    - A second switch would end these processes, and the clients that they serve.
+    - Null if they were not searched, or the node does not answer.
+  returned: success
+  type: list
+  elements: dict
+patches:
+  description:
+    - Files in C(data/patches) with C(module), C(path) and C(stale).
+    - A stale one is not what runs now, but the next start would load it over the release.
+  returned: success
+  type: list
+  elements: dict
+packages:
+  description: Zips in C(releases/) with C(name), C(path) and C(size) in bytes.
+  returned: success
+  type: list
+  elements: dict
+leftovers:
+  description: What earlier upgrades left behind, with C(kind) (V(untar), V(tarball), V(binary)), C(path) and C(size).
+  returned: success
+  type: list
+  elements: dict
+free_bytes:
+  description: Free bytes by path, for the root directory and C(/tmp).
+  returned: success
+  type: dict
+  sample: {"/opt/emqx": 1073741824, "/tmp": 536870912}
+devices:
+  description: Numbers of the file systems that the paths of RV(free_bytes) are on.
+  returned: success
+  type: dict
+unwritable:
+  description: Paths that a hot upgrade writes to and that the broker's user cannot write to.
+  returned: success
+  type: list
+  elements: str
+clock:
+  description: The host's clock in seconds since the epoch.
+  returned: success
+  type: float
+clock_offset:
+  description: Seconds by which the host's clock is ahead of the controller's; null unless the controller measured it.
+  returned: success
+  type: float
+operation:
+  description: The operation of this collection that holds the node's lock now, or null.
+  returned: success
+  type: dict
+run:
+  description: The fleet run that has reserved the node, or null.
+  returned: success
+  type: dict
+journal:
+  description: The newest operations of this collection on the node, oldest first.
+  returned: success
+  type: list
+  elements: dict
+dry_check:
+  description: Null, except for O(check_version) if that version is unpacked or old.
+  returned: success
+  type: dict
+  contains:
+    version:
+      description: The version.
+      type: str
+    passed:
+      description: Whether the release handler would install it.
+      type: bool
+    message:
+      description: Its reason if not.
+      type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.emqx.fleet.plugins.module_utils import facts, module_support
+from ansible_collections.emqx.fleet.plugins.module_utils.errors import FleetError
+
+
+def main() -> None:
+    """Read the node and return NodeFacts."""
+    module = AnsibleModule(
+        argument_spec=dict(
+            executable=dict(type="path"),
+            timeout=dict(type="float", default=60),
+            check_version=dict(type="str"),
+            old_code=dict(type="bool", default=True),
+            operation_timeout=dict(type="float", default=0),
+        ),
+        supports_check_mode=True,
+    )
+    try:
+        version = module_support.valid_version(module.params["check_version"])
+        node = module_support.open_node(module.params["executable"], module.params["timeout"])
+        found, _result = facts.collect(
+            node.installation, node.command, node.state_dir, version, module.params["old_code"]
+        )
+    except FleetError as error:
+        module.fail_json(**error.result())
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who the controller is, so that a dead run's reservation can be told from a living one's."""
+
+from __future__ import annotations
+
+import getpass
+import multiprocessing
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def identity() -> str:
+    """This machine and its present boot; a container has a host name of its own."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        boot = ""
+    return f"{socket.gethostname()} {boot} {_pid_namespace()}".strip()
+
+
+def run_process() -> str:
+    """The process of the whole run, as ``pid@start time``; empty if it has ended.
+
+    A task's own process is a fork of it that ends with the task. Whoever asked the system for its parent would name
+    another process where the run was killed and the task outlives it.
+    """
+    parent = multiprocessing.parent_process()
+    process = _process(os.getppid() if parent is None or parent.pid is None else parent.pid)
+    return "" if process.endswith("@") else process
+
+
+def who() -> str:
+    """User and host, for the message that another operator reads."""
+    name = (
+        os.environ.get("AWX_USER") or os.environ.get("TOWER_USER") or os.environ.get("SUDO_USER") or getpass.getuser()
+    )
+    return f"{name}@{socket.gethostname()}"
+
+
+def is_dead(holder: Mapping[str, Any]) -> bool:
+    """Whether the run that holds a reservation is known to have ended: its process was on this very machine."""
+    process = str(holder.get("controller_process") or "")
+    pid, _at, started = process.partition("@")
+    if not pid.isdigit() or not started or holder.get("controller") != identity():
+        return False
+    return _process(int(pid)) != process
+
+
+def without_dead_run(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """NodeFacts in which the reservation of a run that is known to have ended does not count."""
+    run = facts.get("run")
+    return dict(facts, run=None) if run and is_dead(run) else dict(facts)
+
+
+def _process(pid: int) -> str:
+    """``pid@start time``: a number that is used again later is another process. Without a process ``pid@``."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        fields = []
+    return f"{pid}@{fields[19] if len(fields) > 19 else ''}"
+
+
+def _pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""

@@ -1,0 +1,425 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The plan of a run: for every node its package, its way and its wave, and every obstacle, before anything is touched.
+
+The rules of the waves: never more than ``max_per_cluster`` nodes of a cluster in one, never more than ``wave_size``
+nodes in all, the canaries first, a cluster's coordinator last, and the same plan for the same facts in any order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from ansible_collections.emqx.fleet.plugins.module_utils import version as emqx_version
+from ansible_collections.emqx.fleet.plugins.plugin_utils import catalogue as catalogues
+from ansible_collections.emqx.fleet.plugins.plugin_utils import gates, waves
+from ansible_collections.emqx.fleet.plugins.plugin_utils.catalogue import Catalogue, NodeFacts, Package, Words
+from ansible_collections.emqx.fleet.plugins.plugin_utils.gates import ClusterView, Context, GateResult
+from ansible_collections.emqx.fleet.plugins.plugin_utils.hops import Path, find_path, find_way_back
+from ansible_collections.emqx.fleet.plugins.plugin_utils.waves import Wave
+
+#: Statuses of a release that is on the node and can be switched to without a package.
+_ON_THE_NODE = ("old", "unpacked", "permanent")
+_LOOPBACK = re.compile(r"@(?:127\.|localhost\b|::1\b|\[::1\])")
+
+
+class PlanError(ValueError):
+    """The options of a plan make no sense; the message says which and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanOptions:
+    """What a user may say about a plan.
+
+    ``target``: the version for all; ``targets``: another one for single hosts (a rollback goes back host by host).
+    ``wave_size``: nodes in a wave, as number or percentage of those that switch; 0 or None for no bound. ``canary``:
+    how many nodes go first, as number, percentage or list of hosts. ``coordinators``: hosts or node names that come
+    last in their cluster. ``accept``: names of gates whose failure is accepted. ``run_id``: this run's own.
+    """
+
+    target: str
+    targets: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    max_per_cluster: int = 1
+    wave_size: int | str | None = None
+    canary: int | str | Sequence[str] = 1
+    coordinators: Sequence[str] = ()
+    accept: Sequence[str] = ()
+    allow_downgrade: bool = False
+    run_id: str | None = None
+    max_clock_skew: float = gates.DEFAULT_MAX_CLOCK_SKEW
+
+
+class Hop(TypedDict):
+    """One switch on the way; ``package`` and ``path`` are None for a release that only the node has."""
+
+    version: str
+    package: str | None
+    path: str | None
+    sha256: str | None
+    size: int
+    unpacked_size: int
+    upgrade_from: list[str]
+    downgrade_to: list[str]
+
+
+PlanNode = TypedDict(
+    "PlanNode",
+    {
+        "host": str,
+        "node": str | None,
+        "cluster": str,
+        "from": str | None,
+        "to": str,
+        "action": Literal["upgrade", "commit", "none", "refuse"],
+        "hops": list[Hop],
+        "way_back": list[str],
+        "wave": int | None,
+        "gates": list[GateResult],
+    },
+)
+
+
+class Obstacle(TypedDict):
+    """One failure and all the hosts that have it."""
+
+    gate: str
+    severity: str
+    accepted: bool
+    message: str
+    hosts: list[str]
+    count: int
+
+
+class Plan(TypedDict):
+    """The plan, as on the architecture page."""
+
+    target: str
+    feasible: bool
+    nodes: dict[str, PlanNode]
+    waves: list[Wave]
+    obstacles: list[Obstacle]
+    warnings: list[str]
+    accepted: list[str]
+
+
+def build_plan(facts_by_host: Mapping[str, NodeFacts], packages: Iterable[Package], options: PlanOptions) -> Plan:
+    """Return the plan for all nodes. Raises :class:`PlanError` for options that make no sense.
+
+    A host whose facts are empty counts as one of which nothing is known, and is refused.
+    """
+    return _Planner(facts_by_host, packages, options).plan()
+
+
+class _Planner:
+    """One plan in the making."""
+
+    def __init__(
+        self, facts_by_host: Mapping[str, NodeFacts], packages: Iterable[Package], options: PlanOptions
+    ) -> None:
+        for version in (options.target, *options.targets.values()):
+            if not emqx_version.is_valid(version):
+                raise PlanError(f"{version!r} is not a version; give one such as 4.4.19")
+        try:
+            self._accept = gates.check_accept(options.accept)
+        except gates.GateError as exc:
+            raise PlanError(str(exc)) from exc
+        self._options = options
+        self._facts = {host: facts_by_host[host] or {} for host in sorted(facts_by_host, key=waves.natural)}
+        self._catalogue: Catalogue = catalogues.build(packages)
+        self._paths: dict[tuple[Any, ...], Path] = {}
+        self._hops: dict[tuple[int, ...], list[Hop]] = {}
+        self._ways_back: dict[tuple[Any, ...], list[str]] = {}
+
+    def plan(self) -> Plan:
+        """Return the plan."""
+        clusters = find_clusters(self._facts)
+        packages = {host: self._package_for(host) for host in self._facts}
+        paths = {host: self._path_for(host, packages[host][0]) for host in self._facts}
+        nodes: dict[str, PlanNode] = {}
+        for label, hosts in clusters.items():
+            view = self._view(label, hosts, paths)
+            for host in hosts:
+                nodes[host] = self._node(host, view, packages[host], paths[host])
+        nodes = {host: nodes[host] for host in self._facts}
+        rollout = self._waves(nodes)
+        for wave in rollout:
+            for host in wave["hosts"]:
+                nodes[host]["wave"] = wave["number"]
+        return {
+            "target": self._options.target,
+            "feasible": all(node["action"] != "refuse" for node in nodes.values()),
+            "nodes": nodes,
+            "waves": rollout,
+            "obstacles": group_obstacles(nodes),
+            "warnings": self._warnings(nodes),
+            "accepted": sorted(self._accept),
+        }
+
+    def _target(self, host: str) -> str:
+        return self._options.targets.get(host, self._options.target)
+
+    def _package_for(self, host: str) -> tuple[Package | None, str]:
+        """Return the package of the target, the closest one where none fits, or the release that is on the node."""
+        facts, target = self._facts[host], self._target(host)
+        choice = self._catalogue.choose(catalogues.words_of(facts), target)
+        package = choice.package or choice.closest
+        if package is None and target not in self._catalogue.by_version and _is_on_node(facts, target):
+            return {"version": target, "name": None}, ""
+        return package, choice.reason
+
+    def _path_for(self, host: str, package: Package | None) -> Path:
+        facts, target = self._facts[host], self._target(host)
+        running = facts.get("running")
+        if package is None or not running or running == target:
+            return Path()
+        words = catalogues.words_of(facts)
+        left = [] if self._relup_is_known(words, str(running)) else gates.release_left(facts)
+        key = (running, target, words, id(package), *(tuple(row["relup"]["downgrade_to"]) for row in left))
+        if key not in self._paths:
+            self._paths[key] = find_path(str(running), target, [*left, *self._at_hand(words, target, package)])
+        path = self._paths[key]
+        if not path.found and package.get("name") is None and not self._relup_is_known(words, str(running)):
+            # The relup that decides is on the node alone, where the module and the node's own check read it.
+            return Path((package,))
+        return path
+
+    def _at_hand(self, words: Words, target: str, package: Package) -> list[Package]:
+        """Return the packages that fit a node, one a version."""
+        found = [package]
+        for version in self._catalogue.by_version:
+            if version != target:
+                fitting = self._catalogue.choose(words, version).package
+                if fitting is not None:
+                    found.append(fitting)
+        return found
+
+    def _relup_is_known(self, words: Words, version: str) -> bool:
+        return self._catalogue.choose(words, version).package is not None
+
+    def _view(self, label: str, hosts: Sequence[str], paths: Mapping[str, Path]) -> ClusterView:
+        """Return what the hosts of one cluster say together."""
+        versions: dict[str, str] = {}
+        stopped: set[str] = set()
+        members: set[str] = set()
+        own: list[str] = []
+        for host in hosts:
+            facts = self._facts[host]
+            cluster = facts.get("cluster") or {}
+            for row in cluster.get("members") or []:
+                members.add(str(row["node"]))
+                if row.get("version"):
+                    versions.setdefault(str(row["node"]), str(row["version"]))
+            members.update(cluster.get("running") or ())
+            stopped.update(cluster.get("stopped") or ())
+            if facts.get("node"):
+                own.append(str(facts["node"]))
+        for host in hosts:
+            # What a node says of itself is newer than what others heard of it.
+            facts = self._facts[host]
+            if facts.get("node") and facts.get("running"):
+                versions[str(facts["node"])] = str(facts["running"])
+                stopped.discard(str(facts["node"]))
+        offsets = [float(self._facts[host]["clock_offset"]) for host in hosts if _has_offset(self._facts[host])]
+        explained = {version for host in hosts for version in paths[host].versions}
+        return ClusterView(
+            label=label,
+            versions=versions,
+            stopped=tuple(sorted(stopped, key=waves.natural)),
+            outside=tuple(sorted(members - set(own) - stopped, key=waves.natural)),
+            explained=frozenset(explained | {self._target(host) for host in hosts}),
+            duplicates=frozenset(node for node in own if own.count(node) > 1)
+            if len(set(own)) < len(own)
+            else frozenset(),
+            clock_spread=max(offsets) - min(offsets) if len(offsets) > 1 else None,
+        )
+
+    def _node(self, host: str, view: ClusterView, choice: tuple[Package | None, str], path: Path) -> PlanNode:
+        facts, target = self._facts[host], self._target(host)
+        action = gates.action_for(facts, target)
+        results: list[GateResult] = []
+        if action != "none":
+            context = Context(
+                target=target,
+                path=path,
+                package_reason=choice[1],
+                allow_downgrade=self._options.allow_downgrade,
+                accept=self._accept,
+                run_id=self._options.run_id,
+                cluster=view,
+                max_clock_skew=self._options.max_clock_skew,
+            )
+            # A commit needs no package, so what is at hand cannot stand in its way.
+            package = choice[0] if action == "upgrade" else None
+            results = gates.evaluate(facts, package, context, failed_only=True)
+        refused = gates.refused(results)
+        switches = action == "upgrade"
+        return {
+            "host": host,
+            "node": facts.get("node"),
+            "cluster": view.label,
+            "from": facts.get("running"),
+            "to": target,
+            "action": "refuse" if refused else action,
+            "hops": self._hops_of(path) if switches else [],
+            "way_back": self._way_back(str(facts.get("running")), path) if switches else [],
+            "wave": None,
+            "gates": results,
+        }
+
+    def _hops_of(self, path: Path) -> list[Hop]:
+        key = tuple(id(package) for package in path.packages)
+        if key not in self._hops:
+            self._hops[key] = [_hop(package) for package in path.packages]
+        return self._hops[key]
+
+    def _way_back(self, running: str, path: Path) -> list[str]:
+        key = (running, *(id(package) for package in path.packages))
+        if key not in self._ways_back:
+            self._ways_back[key] = list(find_way_back(running, path))
+        return self._ways_back[key]
+
+    def _waves(self, nodes: Mapping[str, PlanNode]) -> list[Wave]:
+        switching = [host for host, node in nodes.items() if node["action"] == "upgrade"]
+        last = set(self._options.coordinators)
+        candidates = [
+            waves.Candidate(host, nodes[host]["cluster"], nodes[host]["node"] or "", _is_one_of(last, nodes[host]))
+            for host in switching
+        ]
+        try:
+            return waves.arrange(
+                candidates,
+                max_per_cluster=self._options.max_per_cluster,
+                wave_size=self._options.wave_size,
+                canary=self._options.canary,
+            )
+        except waves.WaveError as exc:
+            raise PlanError(str(exc)) from exc
+
+    def _warnings(self, nodes: Mapping[str, PlanNode]) -> list[str]:
+        used = {hop["path"] for node in nodes.values() for hop in node["hops"]}
+        found = [
+            str(warning)
+            for rows in self._catalogue.by_version.values()
+            for package in rows
+            if package.get("path") in used
+            for warning in package.get("warnings") or []
+        ]
+        unknown = sorted(set(self._options.targets) - set(nodes), key=waves.natural)
+        if unknown:
+            found.append(f"a version is asked for hosts that are not in the run: {catalogues.listed(unknown)}")
+        if not isinstance(self._options.canary, (int, str)):
+            idle = [host for host in self._options.canary if host not in nodes or nodes[host]["wave"] is None]
+            if idle:
+                found.append(f"canary hosts that do not switch in this run: {catalogues.listed(idle)}")
+        names = {name for host, node in nodes.items() for name in (host, node["node"])}
+        strangers = [name for name in self._options.coordinators if name not in names]
+        if strangers:
+            found.append(f"coordinators that are not in the run: {catalogues.listed(strangers)}")
+        return list(dict.fromkeys(found))
+
+
+def find_clusters(facts_by_host: Mapping[str, NodeFacts]) -> dict[str, list[str]]:
+    """Return the hosts of each cluster by its label, both in natural order.
+
+    Membership comes from the nodes themselves: two hosts are of one cluster if their nodes know each other, directly
+    or through others. The label is the first of the cluster's node names. A node that is alone under a loopback name,
+    as every EMQX is out of the box, is a cluster of its own, for the name says nothing beyond its machine.
+    """
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    homes: dict[str, str] = {}
+    alone: dict[tuple[Any, ...], str] = {}
+    for host in sorted(facts_by_host, key=waves.natural):
+        facts = facts_by_host[host] or {}
+        cluster = facts.get("cluster") or {}
+        node = str(facts.get("node") or "")
+        names = {node, *map(str, cluster.get("running") or ()), *map(str, cluster.get("stopped") or ())}
+        names.update(str(row["node"]) for row in cluster.get("members") or ())
+        names.discard("")
+        if not names:
+            names = {f"({host})"}
+        elif names == {node} and _LOOPBACK.search(node):
+            # The same process seen through two inventory names is still one node.
+            start = round((facts.get("clock") or 0) - (facts.get("uptime_seconds") or 0), -1)
+            names = {alone.setdefault((node, facts.get("pid"), facts.get("root_dir"), start), f"{node} ({host})")}
+        for name in names:
+            parent[root(name)] = root(min(names, key=waves.natural))
+        homes[host] = min(names, key=waves.natural)
+    labels: dict[str, str] = {}
+    for name in list(parent):
+        top = root(name)
+        labels[top] = min(labels.get(top, name), name, key=waves.natural)
+    found: dict[str, list[str]] = {}
+    for host, name in homes.items():
+        found.setdefault(labels[root(name)], []).append(host)
+    return {label: found[label] for label in sorted(found, key=waves.natural)}
+
+
+def group_obstacles(nodes: Mapping[str, PlanNode]) -> list[Obstacle]:
+    """Return equal failures once, with their hosts: errors before warnings, and the most frequent first."""
+    found: dict[tuple[str, str, bool, str], list[str]] = {}
+    for host, node in nodes.items():
+        for row in node["gates"]:
+            if not row["passed"]:
+                key = (row["name"], row["severity"], row["accepted"], row["message"])
+                found.setdefault(key, []).append(host)
+    rows: list[Obstacle] = [
+        {
+            "gate": gate,
+            "severity": severity,
+            "accepted": accepted,
+            "message": message,
+            "hosts": hosts,
+            "count": len(hosts),
+        }
+        for (gate, severity, accepted, message), hosts in found.items()
+    ]
+    order = {name: place for place, name in enumerate(gates.GATES)}
+    rows.sort(
+        key=lambda row: (
+            row["severity"] != "error" or row["accepted"],
+            row["severity"] != "error",
+            -row["count"],
+            order[row["gate"]],
+            row["message"],
+        )
+    )
+    return rows
+
+
+def _hop(package: Package) -> Hop:
+    relup = package.get("relup") or {}
+    return {
+        "version": str(package["version"]),
+        "package": package.get("name"),
+        "path": package.get("path"),
+        "sha256": package.get("sha256"),
+        "size": int(package.get("size") or 0),
+        "unpacked_size": int(package.get("unpacked_size") or 0),
+        "upgrade_from": list(relup.get("upgrade_from") or ()),
+        "downgrade_to": list(relup.get("downgrade_to") or ()),
+    }
+
+
+def _is_on_node(facts: NodeFacts, version: str) -> bool:
+    rows = facts.get("releases") or []
+    return any(row.get("version") == version and row.get("status") in _ON_THE_NODE for row in rows)
+
+
+def _is_one_of(names: set[str], node: PlanNode) -> bool:
+    return node["host"] in names or node["node"] in names
+
+
+def _has_offset(facts: NodeFacts) -> bool:
+    return isinstance(facts.get("clock_offset"), (int, float))

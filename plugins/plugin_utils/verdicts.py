@@ -1,0 +1,255 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Did anybody notice? NodeFacts after a switch, held against those from before it.
+
+Every function is pure: facts in, checks out. A check that could not be made has failed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
+
+Facts = Mapping[str, Any]
+
+_TOLERANCE = re.compile(r"^(\d+)\s*(%?)$")
+
+
+class ToleranceError(ValueError):
+    """A tolerance that is neither a number nor a percentage."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question about a node. ``message`` is empty when it passed."""
+
+    name: str
+    passed: bool
+    expected: str
+    actual: str
+    message: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What shall hold after a step.
+
+    ``version`` runs and ``boots`` is what a restart starts. ``tolerance`` is how many clients may be missing, as a
+    number (``3``) or a percentage of before (``2%``). ``log_errors`` are error lines from the node's own log since the
+    switch. ``accepted`` are gates that the user overrode by name.
+    """
+
+    version: str
+    boots: str
+    tolerance: int | str = 0
+    log_errors: Sequence[str] = ()
+    accepted: Sequence[str] = ()
+
+
+def allowed_loss(tolerance: int | str, before: int) -> int:
+    """How many of ``before`` clients may be missing."""
+    found = _TOLERANCE.match(str(tolerance).strip())
+    if found is None:
+        raise ToleranceError(f"{tolerance!r} is not a client loss tolerance; give a number (3) or a percentage (2%).")
+    number = int(found.group(1))
+    return before * number // 100 if found.group(2) else number
+
+
+def ready_to_switch(facts: Facts, expected_running: str, planned_cluster: Iterable[str]) -> list[Check]:
+    """Just before a node's turn: it is still as it was planned, and its cluster is whole."""
+    return [
+        _equal("node_running", "running", facts["state"], "The node is {actual}, so it is not switched."),
+        _equal(
+            "version_as_planned",
+            expected_running,
+            facts["running"],
+            "The plan was made for {expected}, and the node now runs {actual}; plan again.",
+        ),
+        _cluster_complete(facts, planned_cluster),
+    ]
+
+
+def after_switch(before: Facts, after: Facts, expectation: Expectation) -> list[Check]:
+    """A node that was switched, against itself before: version, process, cluster, clients, and what it serves."""
+    checks = [_equal("node_running", "running", after["state"], "The node is {actual} after the switch.")]
+    if after["state"] != "running":
+        return checks
+    checks += [
+        _equal("version", expectation.version, after["running"], "The node runs {actual}, not {expected}."),
+        _equal("boots", expectation.boots, after["boot"]["version"], "A restart would boot {actual}, not {expected}."),
+        _boot_consistent(after, expectation.accepted),
+        _equal(
+            "same_process",
+            before["pid"],
+            after["pid"],
+            "The broker's process was {expected} and is {actual}: it was restarted.",
+        ),
+        _uptime(before, after),
+        _cluster_complete(after, before["cluster"]["running"]),
+        _cluster_versions(before, after, expectation.version),
+        _cluster_clients(before, after, expectation.tolerance),
+        _not_less("clients", *comparable(before, after), expectation.tolerance),
+        _not_less("sessions", before["sessions"], after["sessions"], expectation.tolerance),
+        _not_less("subscriptions", before["subscriptions"], after["subscriptions"], expectation.tolerance),
+        _kept("listeners", _listeners(before), _listeners(after), "These listeners are gone: {missing}."),
+        _kept(
+            "plugins",
+            _active(before["plugins"]),
+            _active(after["plugins"]),
+            "These plugins are not active any more: {missing}.",
+        ),
+        _kept(
+            "modules",
+            _active(before["modules"]),
+            _active(after["modules"]),
+            "These modules are not active any more: {missing}.",
+        ),
+        _no_new_alarms(before, after, expectation.accepted),
+        _none_of("node_log", expectation.log_errors, "The node's log has errors about the switch: {found}."),
+    ]
+    return checks
+
+
+def still_healthy(before: Facts, after: Facts, expectation: Expectation) -> list[Check]:
+    """The same questions while a version is observed; the log was already read after the switch."""
+    return after_switch(before, after, expectation)
+
+
+def failed(checks: Iterable[Check]) -> list[Check]:
+    """Those that did not pass."""
+    return [check for check in checks if not check.passed]
+
+
+def summary(checks: Iterable[Check]) -> str:
+    """The messages of the failed checks as one sentence after the other; empty when all passed."""
+    return " ".join(check.message for check in checks if not check.passed)
+
+
+def _equal(name: str, expected: Any, actual: Any, message: str) -> Check:
+    passed = actual == expected and actual is not None
+    return Check(
+        name, passed, str(expected), str(actual), "" if passed else message.format(expected=expected, actual=actual)
+    )
+
+
+def _boot_consistent(after: Facts, accepted: Sequence[str]) -> Check:
+    if "boot_consistent" in accepted:
+        return _none_of("boot_consistent", [], "")
+    problems = [
+        problem["message"]
+        for problem in after["boot"]["problems"]
+        if not (problem["code"] == "stale_patch" and "patches" in accepted)
+    ]
+    return _none_of("boot_consistent", problems, "{found}")
+
+
+def _uptime(before: Facts, after: Facts) -> Check:
+    """A relup that crashes may restart the applications within the same process of the operating system.
+
+    Their uptime then begins anew, which on a node that had not run for long shows only for a moment; that their top
+    process in Erlang is another one stays.
+    """
+    was, now = before["uptime_seconds"], after["uptime_seconds"]
+    if before["supervisor"] != after["supervisor"]:
+        return Check(
+            "same_uptime",
+            False,
+            f"{before['supervisor']}",
+            f"{after['supervisor']}",
+            f"The broker's applications were restarted: emqx_sup was {before['supervisor']} and is "
+            f"{after['supervisor']}, with an uptime of {now} s.",
+        )
+    passed = was is not None and now is not None and now >= was
+    return Check(
+        "same_uptime",
+        passed,
+        f"at least {was} s",
+        f"{now} s",
+        "" if passed else f"The broker's uptime was {was} s and is {now} s: its applications were restarted.",
+    )
+
+
+def _cluster_complete(facts: Facts, expected: Iterable[str]) -> Check:
+    missing = sorted(set(expected) - set(facts["cluster"]["running"]))
+    stopped = sorted(facts["cluster"]["stopped"])
+    absent = sorted(set(missing) | set(stopped))
+    return _none_of("cluster_complete", absent, "These members of the cluster are not running: {found}.")
+
+
+def _no_new_alarms(before: Facts, after: Facts, accepted: Sequence[str]) -> Check:
+    new = [] if "alarms" in accepted else sorted(set(after["alarms"]) - set(before["alarms"]))
+    return _none_of("alarms", new, "There are new alarms: {found}.")
+
+
+def _other_members(facts: Facts) -> dict[str, Mapping[str, Any]]:
+    return {str(row["node"]): row for row in facts["cluster"].get("members") or () if row["node"] != facts.get("node")}
+
+
+def _cluster_versions(before: Facts, after: Facts, version: str) -> Check:
+    """The other members run what they ran, or the version that the whole cluster goes to."""
+    was = _other_members(before)
+    strange = [
+        f"{node} runs {row['version']}"
+        for node, row in _other_members(after).items()
+        if node in was and row["version"] not in (was[node]["version"], version, None)
+    ]
+    return _none_of("cluster_versions", strange, "Other members of the cluster changed their version: {found}.")
+
+
+def _cluster_clients(before: Facts, after: Facts, tolerance: int | str) -> Check:
+    """The clients of the other members; a member that is gone is the business of another check."""
+    now = _other_members(after)
+    fewer = []
+    for node, row in _other_members(before).items():
+        had, has = comparable(row, now.get(node) or {})
+        if had is not None and has is not None and has < had - allowed_loss(tolerance, had):
+            fewer.append(f"{node} had {had} and has {has}")
+    return _none_of("cluster_clients", fewer, "Other members of the cluster have fewer clients: {found}.")
+
+
+def _not_less(name: str, was: int | None, now: int | None, tolerance: int | str) -> Check:
+    if was is None or now is None:
+        return Check(name, False, str(was), str(now), f"The node did not tell its {name}.")
+    bound = was - allowed_loss(tolerance, was)
+    passed = now >= bound
+    return Check(
+        name,
+        passed,
+        f"at least {bound}",
+        str(now),
+        "" if passed else f"The node had {was} {name} and has {now}; at least {bound} are expected.",
+    )
+
+
+def _kept(name: str, was: set[str], now: set[str], message: str) -> Check:
+    missing = sorted(was - now)
+    return Check(
+        name,
+        not missing,
+        ", ".join(sorted(was)),
+        ", ".join(sorted(now)),
+        message.format(missing=", ".join(missing)) if missing else "",
+    )
+
+
+def _none_of(name: str, found: Sequence[str], message: str) -> Check:
+    listed = "; ".join(found)
+    return Check(name, not found, "none", listed or "none", message.format(found=listed) if found else "")
+
+
+def _listeners(facts: Facts) -> set[str]:
+    return {f"{row['protocol']} {row['listen_on']}" for row in facts["listeners"]}
+
+
+def _active(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {row["name"] for row in rows if row["active"]}

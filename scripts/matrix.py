@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026 emqx.fleet contributors
+"""Try the installed collection under every supported ansible-core.
+
+For each release, in an environment of its own under `.build/matrix`: all playbooks pass a syntax check, all plugins
+have readable documentation, and `emqx_release_info` runs under every Python of this machine that the release can
+manage. There is no broker at the path it is given, so what is asked of it is a failure in its own words rather than in
+Python's. Under the oldest and the newest release two scenarios of `extensions/molecule` are played as well: one that
+ends with everything committed, and one that fails and goes back.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / ".build"
+COLLECTION = BUILD / "collections/ansible_collections/emqx/fleet"
+
+SCENARIOS = ("rolling", "rollback_fleet")
+
+Version = tuple[int, ...]
+
+
+class Core(NamedTuple):
+    """A feature release of ansible-core: the Pythons it runs on, and the oldest that it manages."""
+
+    release: str
+    controller: tuple[Version, Version]
+    oldest_target: Version
+
+
+CORES = (
+    Core("2.16", ((3, 10), (3, 13)), (3, 6)),
+    Core("2.17", ((3, 10), (3, 13)), (3, 7)),
+    Core("2.18", ((3, 11), (3, 13)), (3, 8)),
+    Core("2.19", ((3, 11), (3, 13)), (3, 8)),
+    Core("2.20", ((3, 12), (3, 14)), (3, 9)),
+    Core("2.21", ((3, 12), (3, 14)), (3, 9)),
+)
+
+
+def interpreters() -> dict[Version, str]:
+    """Pythons of this machine, by version, oldest first."""
+    listing = subprocess.run((ROOT / "scripts/interpreters",), check=True, capture_output=True, text=True).stdout
+    pairs = (line.split(" ", 1) for line in listing.splitlines())
+    return {tuple(int(part) for part in version.split(".")): path for version, path in pairs}
+
+
+def environment(core: Core, python: str) -> Path:
+    """Make the environment with this release unless it is there; gives its directory of commands."""
+    venv = BUILD / "matrix" / core.release
+    stamp = venv / ".stamp"
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != python:
+        requirement = f"ansible-core=={core.release}.*"
+        subprocess.run((ROOT / "scripts/venv", venv, python, requirement), check=True)
+        stamp.write_text(python, encoding="utf-8")
+    return venv / "bin"
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of an environment with nothing but the installed collection in sight."""
+    settings = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(BUILD / "collections"),
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    return subprocess.run(
+        command, cwd=BUILD, env=settings, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+
+def syntax_errors(commands: Path) -> list[str]:
+    """Playbooks that this release cannot read."""
+    found = []
+    for playbook in sorted((COLLECTION / "playbooks").glob("*.yml")):
+        name = f"emqx.fleet.{playbook.stem}"
+        result = run(commands / "ansible-playbook", "--syntax-check", "-i", "localhost,", name)
+        if result.returncode != 0:
+            found.append(f"{name}: {result.stdout}{result.stderr}")
+    return found
+
+
+def documentation_errors(commands: Path) -> list[str]:
+    """Plugins whose documentation this release cannot read."""
+    found = []
+    for kind in ("module", "filter", "callback", "lookup"):
+        result = run(commands / "ansible-doc", "--json", "--type", kind, "--list", "emqx.fleet")
+        names = sorted(json.loads(result.stdout)) if result.returncode == 0 else []
+        if result.returncode == 0 and names:
+            result = run(commands / "ansible-doc", "--json", "--type", kind, *names)
+        if result.returncode != 0:
+            found.append(f"documentation of {kind} plugins: {result.stderr}")
+    return found
+
+
+def target_errors(commands: Path, target: str) -> str:
+    """Return what went wrong with a module under the Python `target`; empty when nothing did."""
+    absent = str(BUILD / "no-such-emqx")
+    result = run(
+        *(commands / "ansible", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={target}"),
+        *("localhost", "-m", "emqx.fleet.emqx_release_info", "-a", f"executable={absent}"),
+    )
+    # MODULE FAILURE is what Ansible says when the module ended without an answer.
+    answered = absent in result.stdout and "MODULE FAILURE" not in result.stdout and "Traceback" not in result.stdout
+    return "" if answered else f"emqx_release_info under {target}: {result.stdout}{result.stderr}"
+
+
+def scenario_errors(commands: Path, name: str) -> str:
+    """Play a scenario with this release's `ansible-playbook`; returns what went wrong, empty when nothing did."""
+    error = ""
+    for step in ("create", "converge", "verify", "destroy"):
+        if error and step != "destroy":
+            continue
+        result = subprocess.run(
+            (sys.executable, ROOT / "extensions/molecule/shared/run.py", name, step),
+            env={**os.environ, "EMQX_FLEET_ANSIBLE": str(commands)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            error += f"{name}, {step}: {result.stdout}{result.stderr}"
+    return error
+
+
+def check(core: Core, pythons: dict[Version, str]) -> list[str]:
+    """Everything that is wrong under one release; prints a line about it."""
+    lowest, highest = core.controller
+    usable = [version for version in pythons if lowest <= version <= highest]
+    if not usable:
+        print(f"{core.release}  no Python from {lowest} to {highest} on this machine", flush=True)
+        return []
+    commands = environment(core, pythons[usable[0]])
+    targets = {version: path for version, path in pythons.items() if version >= core.oldest_target}
+    errors = syntax_errors(commands) + documentation_errors(commands)
+    errors += [error for error in (target_errors(commands, path) for path in targets.values()) if error]
+    if core in (CORES[0], CORES[-1]):
+        errors += [error for error in (scenario_errors(commands, name) for name in SCENARIOS) if error]
+    shown = ", ".join(".".join(map(str, version)) for version in targets)
+    controller = ".".join(map(str, usable[0]))
+    print(f"{core.release}  on {controller}, managing {shown}: {'FAILED' if errors else 'passed'}", flush=True)
+    return errors
+
+
+def main() -> int:
+    """Check all releases, or those named on the command line."""
+    subprocess.run((ROOT / "scripts/install-collection",), check=True, stdout=subprocess.DEVNULL)
+    pythons = interpreters()
+    wanted = sys.argv[1:] or [core.release for core in CORES]
+    errors = [f"{core.release}: {error}" for core in CORES if core.release in wanted for error in check(core, pythons)]
+    print("\n".join(errors))
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

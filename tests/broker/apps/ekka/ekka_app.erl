@@ -1,0 +1,17 @@
+%% SPDX-License-Identifier: GPL-3.0-or-later
+%% Copyright (c) 2026 emqx.fleet contributors
+
+-module(ekka_app).
+-behaviour(application).
+-behaviour(supervisor).
+-export([start/2, stop/1, init/1]).
+
+start(_Type, _Args) ->
+    supervisor:start_link({local, ekka_sup}, ?MODULE, []).
+
+stop(_State) ->
+    ok.
+
+init([]) ->
+    {ok, {#{strategy => one_for_one, intensity => 10, period => 60},
+          [#{id => ekka_cluster, start => {ekka_cluster, start_link, []}}]}}.

@@ -1,0 +1,49 @@
+%% SPDX-License-Identifier: GPL-3.0-or-later
+%% Copyright (c) 2026 emqx.fleet contributors
+
+%% Misbehaviour for tests. Each fault is a file data/faults/<name>; its content is the fault's argument.
+%% A file <name>-<version> counts only when that version is being switched to (relup_*) or started.
+-module(emqx_faults).
+-export([start/0, relup/1, is_on/1]).
+
+start() ->
+    case read("start_crash", emqx_app:get_release()) of
+        {ok, _} -> {error, start_crash};
+        none -> ok
+    end.
+
+%% Every relup calls this in the release handler, just before the code is replaced.
+relup(Target) ->
+    [run(Name, Argument, Target)
+     || Name <- ["relup_alarm", "relup_drop_clients", "relup_sleep", "relup_hang", "relup_crash"],
+        {ok, Argument} <- [read(Name, Target)]],
+    ok.
+
+%% A fault that lasts, of the version that runs.
+is_on(Name) ->
+    read(Name, emqx_app:get_release()) =/= none.
+
+run("relup_alarm", Name, _) -> emqx_alarm:activate(list_to_atom(Name));
+run("relup_drop_clients", _, _) -> emqx_cm:close_all();
+run("relup_sleep", Seconds, _) -> timer:sleep(list_to_integer(Seconds) * 1000);
+run("relup_hang", _, Target) -> hang(Target);
+run("relup_crash", _, _) -> exit(relup_crash).
+
+%% Tells that it hangs by a file of its own.
+hang(Target) ->
+    Sign = filename:join(dir(), "relup_hangs"),
+    _ = file:write_file(Sign, Target),
+    case read("relup_hang", Target) of
+        {ok, _} -> timer:sleep(50), hang(Target);
+        none -> file:delete(Sign)
+    end.
+
+read(Name, Version) ->
+    case [string:trim(binary_to_list(Bin)) || File <- [Name ++ "-" ++ Version, Name],
+                                               {ok, Bin} <- [file:read_file(filename:join(dir(), File))]] of
+        [Argument | _] -> {ok, Argument};
+        [] -> none
+    end.
+
+dir() ->
+    filename:join([code:root_dir(), application:get_env(emqx, data_dir, "data"), "faults"]).

@@ -1,0 +1,309 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How the command is run, with a script in its place; and what may be shown of what it said."""
+
+import os
+import pwd
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Iterator, List, NamedTuple, Optional
+
+import pytest
+from ansible_collections.emqx.fleet.plugins.module_utils.command import (
+    EXIT_CODES,
+    MASK,
+    OUTPUT_LINES,
+    CommandResult,
+    EmqxCommand,
+    presentable,
+    secrets_of,
+)
+from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, REFUSED
+from ansible_collections.emqx.fleet.plugins.module_utils.installation import Installation, settings_of
+from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import USER
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures/4.4"
+
+
+class Recording(NamedTuple):
+    """What a real command said."""
+
+    stdout: str
+    stderr: str
+    rc: int
+
+    @property
+    def text(self) -> str:
+        return self.stdout + "\n" + self.stderr
+
+
+def recorded(case: str) -> Recording:
+    folder = FIXTURES / case
+    return Recording((folder / "stdout").read_text(), (folder / "stderr").read_text(), int((folder / "rc").read_text()))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("bin", "releases", "etc"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def script(root: Path, text: str, user: str = USER, timeout: float = 20, hold: Optional[int] = None) -> EmqxCommand:
+    """The ``emqx`` command is this shell script."""
+    path = root / "bin/emqx"
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+    return EmqxCommand(Installation(str(path)), user, timeout, hold)
+
+
+# How it is run
+
+
+def test_arguments_reach_the_command_as_they_are(root: Path) -> None:
+    odd = ["eval", "io:format([126,119]). $(touch /tmp/x) `id` \\ \" ' *", "", "--x=1 2", "zwei\nZeilen"]
+    result = script(root, 'printf "%s\\0" "$0" "$@"').read(*odd)
+    assert result.stdout.split("\0")[:-1] == [str(root / "bin/emqx")] + odd
+    assert result.argv == [str(root / "bin/emqx")] + odd
+    assert (result.rc, result.timed_out) == (0, False)
+
+
+def test_environment_and_place(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("EMQX_NODE__NAME", "emqx@here")
+    monkeypatch.delenv("HOME", raising=False)
+    command = script(
+        root, 'echo "$LC_ALL|$LANG|$PWD|$EMQX_NODE__NAME|${HOME:+home}"; cat; cut -d" " -f6 /proc/$$/stat; echo $$'
+    )
+    first, session, pid = command.read("x").stdout.splitlines()
+    assert first == "C|C|/|emqx@here|home"
+    assert session == pid, "in a session of its own, so that the loss of a connection does not reach it"
+
+
+def test_settings_of_the_broker_that_stand_in_no_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the node name that the broker was started with, no command finds it; the caller's own comes first."""
+    broker = subprocess.Popen(
+        ["/bin/sleep", "60"], env={"EMQX_NODE__NAME": "emqx7@there", "EMQX_NODE__COOKIE": "of-the-broker", "PATH": "/x"}
+    )
+    try:
+        for _turn in range(500):
+            found = settings_of(broker.pid)
+            # Until it has become another program it is still this one.
+            if "EMQX_NODE__NAME" in found:
+                break
+            time.sleep(0.01)
+    finally:
+        broker.kill()
+        broker.wait()
+    assert found == {"EMQX_NODE__NAME": "emqx7@there", "EMQX_NODE__COOKIE": "of-the-broker"}
+    assert settings_of(broker.pid) == settings_of(None) == {}
+    command = script(root, 'echo "$EMQX_NODE__NAME $EMQX_NODE__COOKIE"')
+    command = EmqxCommand(command.installation, USER, 20, settings=found)
+    assert command.output(command.read("x")) == ["emqx7@there " + MASK]
+    monkeypatch.setenv("EMQX_NODE__NAME", "emqx@here")
+    assert command.read("x").stdout == "emqx@here of-the-broker\n"
+
+
+def test_both_streams_and_code(root: Path) -> None:
+    result = script(root, "echo out; echo err >&2; exit 127").change("x")
+    assert (result.stdout, result.stderr, result.rc) == ("out\n", "err\n", 127)
+    assert result.seconds < 10
+
+
+def test_much_output_and_bytes_that_are_no_text(root: Path) -> None:
+    result = script(root, "head -c 300000 /dev/zero | tr '\\0' x; printf '\\377\\376end'").read("x")
+    assert len(result.stdout) == 300005
+    assert result.stdout.endswith("\ufffd\ufffdend")
+
+
+def test_reading_command_is_killed_at_its_time_out_with_its_children(root: Path) -> None:
+    command = script(root, "echo begun; sleep 20 & sleep 20", timeout=0.4)
+    started = time.time()
+    result = command.read("eval", "x.")
+    assert time.time() - started < 10
+    assert (result.rc, result.timed_out, result.stdout) == (None, True, "begun\n")
+    deadline = time.time() + 5
+    while alive(result.pid) and time.time() < deadline:
+        time.sleep(0.02)
+    assert alive(result.pid) == []
+
+
+def alive(group: int) -> List[int]:
+    """Processes of the group that have not ended."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[2] == str(group) and fields[0] not in "ZX":
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_changing_command_is_left_to_its_work(root: Path) -> None:
+    command = script(root, "echo begun; sleep 0.5; echo done > {0}/done".format(root), timeout=0.2)
+    result = command.change("install", "4.4.19")
+    assert (result.rc, result.stdout) == (None, "begun\n")
+    assert alive(result.pid)
+    deadline = time.time() + 10
+    while alive(result.pid) and time.time() < deadline:
+        time.sleep(0.02)
+    assert (root / "done").read_text() == "done\n"
+
+
+def test_command_killed_by_a_signal(root: Path) -> None:
+    result = script(root, "kill -9 $$").change("x")
+    assert result.rc == -signal.SIGKILL
+    assert result.meaning == "it was killed by signal 9"
+
+
+def test_descriptor_to_hold_is_inherited_and_no_other(root: Path) -> None:
+    held = os.open(str(root / "lock"), os.O_RDWR | os.O_CREAT)
+    other = os.open(str(root / "other"), os.O_RDWR | os.O_CREAT)
+    os.set_inheritable(other, True)
+    try:
+        text = "for f in /proc/$$/fd/*; do readlink $f; done"
+        assert str(root / "lock") in script(root, text, hold=held).change("x").stdout
+        assert str(root / "other") not in script(root, text, hold=held).change("x").stdout
+        assert str(root / "lock") not in script(root, text).change("x").stdout
+    finally:
+        os.close(held)
+        os.close(other)
+
+
+@pytest.fixture
+def open_root() -> Iterator[Path]:
+    """Directory that every user can reach."""
+    with tempfile.TemporaryDirectory(prefix="emqx-fleet-test-") as name:
+        os.chmod(name, 0o755)
+        for part in ("bin", "releases", "etc"):
+            os.mkdir(os.path.join(name, part))
+        yield Path(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_root_leaves_no_files_of_its_own(open_root: Path) -> None:
+    account = pwd.getpwnam("nobody")
+    text = 'id -u; id -g; echo "$HOME $USER $LOGNAME"'
+    result = script(open_root, text, "nobody").change("x")
+    assert result.stdout.splitlines() == [
+        str(account.pw_uid),
+        str(account.pw_gid),
+        "{0} nobody nobody".format(account.pw_dir),
+    ]
+    # With RUNNER_USER the command changes the user itself.
+    (open_root / "releases/emqx_vars").write_text('RUNNER_USER="nobody"\n')
+    assert script(open_root, "id -u", "nobody").change("x").stdout == "0\n"
+
+
+# What it means
+
+
+def test_every_exit_code_of_the_contract_has_a_meaning() -> None:
+    assert sorted(EXIT_CODES) == [0, 1, 2, 3, 4, 127]
+    assert {row[1] for row in EXIT_CODES.values()} == {NOT_STARTED, REFUSED}
+    for rc, row in EXIT_CODES.items():
+        assert CommandResult([], rc, "", "", 0.0, 1).meaning == row[0]
+    assert CommandResult([], 42, "", "", 0.0, 1).meaning == "an exit code that is not documented"
+    assert CommandResult([], None, "", "", 0.0, 1).meaning == "it did not end within its time-out"
+
+
+# What may be shown
+
+
+def test_recorded_crash_shows_no_cookie() -> None:
+    """``emqx versions 4.4.19`` crashes with the cookie in its trace; nobody needs to know it to mask it."""
+    crash = recorded("a08c-versions-extra-arg")
+    assert "realcookie" in crash.stderr
+    shown = presentable(crash.text)
+    assert "realcookie" not in "\n".join(shown)
+    assert MASK in "\n".join(shown)
+    assert any("escript.erl, line 750" in line for line in shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{emqx,\"-name\",'emqx@127.0.0.1',{0}}}",
+        '{{emqx,"-sname",emqx@host,{0}}}',
+        "{{emqx,\n      \"-name\",\n   'emqx@h',\n      {0}}},",
+        '{{emqx,"-name",\'emqx@h\',{0}}},[{{version,"4.4.19"}}]',
+        "erl -name emqx@h -setcookie {0} -boot x",
+        "erl -setcookie {0}",
+        '["-setcookie","{0}","-name"]',
+    ],
+)
+@pytest.mark.parametrize("cookie", ["realcookie", "UP-low_1.2", "'UP low}X'"])
+def test_cookie_in_traces_and_command_lines(text: str, cookie: str) -> None:
+    # Quotes are Erlang's.
+    cookie = cookie if "{emqx" in text.format("x") else cookie.strip("'").replace(" ", "-").replace("}", "-")
+    shown = "\n".join(presentable(text.format(cookie)))
+    for part in ("realcookie", "UP", "low"):
+        assert part not in shown, shown
+    assert MASK in shown
+
+
+def test_recorded_dump_of_a_beam_is_cut() -> None:
+    dump = recorded("h04-retry-after-space-freed-left1200k")
+    assert (dump.rc, len(dump.stdout.splitlines()) > 40) == (3, True)
+    shown = presentable(dump.text)
+    assert sum(len(line) for line in shown) < 1200
+    assert any("check_install_release failed" in line for line in shown)
+    assert any("not_a_beam_file" in line for line in shown)
+    assert "<<...>>" in "\n".join(shown)
+    assert "31,139,8" not in "\n".join(shown)
+
+
+def test_recorded_errors_stay_readable() -> None:
+    full = recorded("h04-unpack-enospc-left1200k")
+    assert presentable(full.text)[2] == "Unpack failed: {{case_clause,{error,enospc}},"
+    assert presentable(full.text)[-1] == "* 4.4.18\tpermanent"
+    stopped = recorded("b11f-upgrade-stopped")
+    assert presentable(stopped.text) == ["Node is not running!", "Node 'emqx@127.0.0.1' not responding to pings."]
+
+
+def test_only_the_last_lines() -> None:
+    shown = presentable("\n\n".join("line {0}  ".format(number) for number in range(100)))
+    assert len(shown) == OUTPUT_LINES
+    assert (shown[0], shown[-1]) == ("line 60", "line 99")
+
+
+def cookies(root: Path, **settings: str) -> List[str]:
+    return secrets_of(Installation(str(root / "bin/emqx")), settings)
+
+
+def test_cookies_of_settings_environment_and_defaults(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(root, "")
+    assert cookies(root) == []
+    (root / "releases/emqx_vars").write_text("EMQX_DEFAULT_ERLANG_COOKIE='by-default'\n")
+    (root / "etc/emqx.conf").write_text("node.name = x\n node.cookie = in-settings\n# node.cookie = commented\n")
+    (root / "etc/vm.args").write_text("-name x\n-setcookie in-vm-args\n")
+    monkeypatch.setenv("EMQX_NODE__COOKIE", "in-environment")
+    monkeypatch.setenv("EMQX_NODE_COOKIE", "in-environment-too")
+    assert set(cookies(root)) == {"by-default", "in-settings", "in-vm-args", "in-environment", "in-environment-too"}
+    assert "of-the-broker" in cookies(root, EMQX_NODE__COOKIE="of-the-broker")
+
+
+def test_longer_secrets_first() -> None:
+    """One cookie that begins with another must not be half shown."""
+    command = "cookie-long cookie"
+    assert presentable(command, sorted(["cookie", "cookie-long"], key=len, reverse=True)) == [MASK + " " + MASK]
+
+
+def test_output_of_a_result_is_masked(root: Path) -> None:
+    (root / "etc/emqx.conf").write_text('node.cookie = "quoted-cookie"\n')
+    command = script(root, "echo it is quoted-cookie; echo quoted-cookie >&2")
+    assert command.output(command.change("x")) == ["it is " + MASK, MASK]
+
+
+def test_settings_that_cannot_be_read_do_no_harm(root: Path) -> None:
+    script(root, "")
+    (root / "etc/emqx.conf").mkdir()
+    assert cookies(root) == []

@@ -1,0 +1,286 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one question to a node, and its answers in every state that a node may be in."""
+
+import random
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import pytest
+from ansible_collections.emqx.fleet.plugins.module_utils import probe
+from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
+from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult
+from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom
+from ansible_collections.emqx.fleet.plugins.module_utils.probe import Probe, expression, parse_answer, uptime_seconds
+from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import FakeNode, wide
+
+FORBIDDEN = '"$`\\\n\r\0'
+UNDEFINED = Atom("undefined")
+
+
+def printed(facts: List[Tuple[str, Any]]) -> str:
+    """What the node prints for these facts."""
+    return wide([Atom("emqx_fleet"), [(Atom(name), value) for name, value in facts]])
+
+
+def answered(**facts: Any) -> Probe:
+    answer = parse_answer(printed(list(facts.items())) + "\nok\n")
+    assert answer is not None
+    return Probe(answer)
+
+
+def listed(*rows: Tuple[str, str]) -> List[Any]:
+    """The release table: version and status; the emqx application has the release's version."""
+    return [(version, Atom(status), ["emqx-" + version, "emqx-x"]) for version, status in rows]
+
+
+# The question
+
+
+def test_nothing_in_it_that_the_command_would_change() -> None:
+    for text in (expression(), expression(["/opt/emqx/data/patches/emqx_a.beam"], "4.4.19")):
+        assert not set(text) & set(FORBIDDEN)
+        assert text.endswith(").")
+        assert "%" not in text
+
+
+def test_no_patch_name_and_no_version_can_change_that() -> None:
+    random_source = random.Random(20260101)
+    alphabet = "abzAZ019_@.-/ '\"$`\\\n\r\t;|&(){}[]<>*?~!%#,=+\u00fc\u20ac\U0001f600\x00\x7f"
+    for _unused in range(400):
+        name = "".join(random_source.choice(alphabet) for _unused in range(random_source.randint(0, 12)))
+        version = "".join(random_source.choice(alphabet) for _unused in range(random_source.randint(0, 12)))
+        text = expression(["/data/patches/{0}.beam".format(name), "/da$ta\n`/{0}.beam".format(name)], version)
+        assert not set(text) & set(FORBIDDEN)
+
+
+@pytest.mark.parametrize("name", ["emqx_a\n", "emqx a", "Emqx", "", "1a", "emqx-a", "../emqx"])
+def test_names_that_are_no_modules_are_not_asked_for(name: str) -> None:
+    if "/" not in name:
+        assert expression(["/p/{0}.beam".format(name)]) == expression()
+
+
+@pytest.mark.parametrize("name", ["end", "after", "emqx_a@b"])
+def test_a_module_name_is_no_syntax(name: str) -> None:
+    """A patch for a module called ``end`` would otherwise cost every fact."""
+    text = expression(["/p/{0}.beam".format(name)])
+    assert "{" + name + "," not in text
+    assert "list_to_atom({0})".format(probe.characters(name)) in text
+
+
+def test_check_is_asked_for_only_with_a_version() -> None:
+    assert "check_install_release" not in expression()
+    assert probe.characters("4.4.19") in expression([], "4.4.19")
+
+
+# The answer
+
+
+def test_answer_is_found_between_other_lines() -> None:
+    text = printed([("node", Atom("emqx@127.0.0.1"))])
+    assert parse_answer("warning: x\n" + text + "\nok\n") == {"node": "emqx@127.0.0.1"}
+    for nothing in ("", "ok\n", "Node is not running!\n", text[:-1], text[:20], "x" + text):
+        assert parse_answer(nothing) is None
+
+
+@pytest.mark.parametrize("text", ["{emqx_fleet,1}", "{emqx_fleet,[a]}", "{emqx_fleet,[{a,b,c}]}", "{emqx_fleet,[]}.x"])
+def test_answer_of_another_shape_is_none(text: str) -> None:
+    assert parse_answer(text) is None
+
+
+def test_ask_believes_only_a_command_that_ended_well(tmp_path: Path) -> None:
+    node = FakeNode(tmp_path / "emqx", "4.4.18")
+    found, result = probe.ask(node.command)
+    assert found is not None
+    assert (found.running, result.rc) == ("4.4.18", 0)
+
+    class Lying:
+        def read(self, *unused: str) -> CommandResult:
+            return CommandResult([], 1, printed([("node", Atom("x@y"))]), "", 0.1, 1)
+
+    assert probe.ask(Lying())[0] is None  # type: ignore[arg-type]
+
+
+def test_old_code_is_searched_only_when_asked_for() -> None:
+    assert "check_process_code" in probe.expression()
+    assert "check_process_code" not in probe.expression(old_code=False)
+
+
+def test_every_fact_may_be_undefined() -> None:
+    names = [name for name, _unused in probe._FACTS]
+    for found in (answered(**dict.fromkeys(names, UNDEFINED)), Probe({})):
+        assert (found.node, found.pid, found.otp, found.erts, found.sysdescr, found.uptime_seconds) == (None,) * 6
+        assert (found.releases, found.permanent, found.running) == ([], None, None)
+        assert found.statistic("connections.count") is None
+        assert found.cluster == {"running": [], "stopped": [], "members": []}
+        assert (found.plugins, found.alarms, found.listeners) == ([], [], [])
+        assert found.old_code is None
+        assert found.dry_check("4.4.19") is None
+        assert found.patches_in_force is None
+
+
+@pytest.mark.parametrize("missing", [name for name, _unused in probe._FACTS])
+def test_one_undefined_fact_costs_only_itself(tmp_path: Path, missing: str) -> None:
+    node = FakeNode(tmp_path / "emqx", "4.4.18")
+    node.extra["facts"] = {missing: UNDEFINED}
+    found, _unused = probe.ask(node.command, (), "4.4.18")
+    assert found is not None
+    whole = {"node": found.node, "pid": found.pid, "otp": found.otp, "erts": found.erts, "sysdescr": found.sysdescr}
+    for name, value in whole.items():
+        assert (value is None) == (name == missing)
+    assert (found.permanent is None) == (missing == "releases")
+    assert (found.listeners == []) == (missing == "listeners")
+
+
+def test_simple_facts() -> None:
+    found = answered(
+        node=Atom("emqx@127.0.0.1"), pid="4711", otp="25", erts="13.1.5", sysdescr="EMQX Enterprise", uptime="5 seconds"
+    )
+    assert (found.node, found.pid, found.otp) == ("emqx@127.0.0.1", 4711, "25")
+    assert (found.erts, found.sysdescr, found.uptime_seconds) == ("13.1.5", "EMQX Enterprise", 5)
+    assert answered(pid="none").pid is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1 days, 2 hours, 3 minutes, 4 seconds", 93784),
+        ("1 day,2 hours, 3 minutes, 4 seconds", 93784),
+        ("12 minutes, 0 seconds", 720),
+        ("0 seconds", 0),
+        ("", None),
+        (None, None),
+        ("soon", None),
+    ],
+)
+def test_uptime(text: Optional[str], seconds: Optional[int]) -> None:
+    assert uptime_seconds(text) == seconds
+
+
+# Which version runs
+
+
+@pytest.mark.parametrize(
+    ("rows", "application", "running"),
+    [
+        ([("4.4.18", "permanent")], "4.4.18", "4.4.18"),
+        ([("4.4.18", "permanent"), ("4.4.19", "current")], "4.4.19", "4.4.19"),
+        ([("4.4.19", "permanent"), ("4.4.18", "current")], "4.4.18", "4.4.18"),
+        # After a half-made commit and a restart: the table says permanent, the code is the old one's.
+        ([("4.4.19", "permanent"), ("4.4.18", "old")], "4.4.18", "4.4.18"),
+        ([("4.4.19", "permanent"), ("4.4.18", "unpacked")], "4.4.18", "4.4.18"),
+        # An application that belongs to no release of the table, or is not known, does not decide.
+        ([("4.4.19", "permanent"), ("4.4.18", "old")], "4.4.17", "4.4.19"),
+        ([("4.4.19", "permanent"), ("4.4.18", "old")], None, "4.4.19"),
+        ([], "4.4.18", None),
+    ],
+)
+def test_running_version(rows: List[Tuple[str, str]], application: Optional[str], running: Optional[str]) -> None:
+    facts: Dict[str, Any] = {"releases": listed(*rows)}
+    facts["app_version"] = UNDEFINED if application is None else application
+    assert answered(**facts).running == running
+
+
+def test_two_releases_with_one_application_version_leave_it_to_the_table() -> None:
+    """Enterprise releases may differ while their emqx application is the same."""
+    rows = [("4.4.19", Atom("permanent"), ["emqx-4.4.18"]), ("4.4.18", Atom("old"), ["emqx-4.4.18"])]
+    assert answered(releases=rows, app_version="4.4.18").running == "4.4.19"
+    rows.append(("4.4.17", Atom("old"), ["emqx-4.4.17"]))
+    assert answered(releases=rows, app_version="4.4.17").running == "4.4.17"
+
+
+# Clients, cluster, plugins
+
+
+def test_statistics() -> None:
+    stats = [(Atom("connections.count"), 7), (Atom("live_connections.count"), 5), (Atom("odd"), Atom("x")), 3]
+    found = answered(stats=stats)
+    assert found.statistic(*COUNTERS) == 5
+    assert found.statistic("connections.count") == 7
+    assert found.statistic("odd", "sessions.count") is None
+    assert answered(stats=[]).statistic("connections.count") is None
+
+
+def test_zero_clients_are_not_unknown() -> None:
+    assert answered(stats=[(Atom("connections.count"), 0)]).statistic(*COUNTERS) == 0
+
+
+def test_cluster_with_a_member_that_does_not_answer() -> None:
+    one, two = Atom("emqx@10.0.0.1"), Atom("emqx@10.0.0.2")
+    down = (Atom("badrpc"), Atom("nodedown"))
+    found = answered(
+        cluster_running=[two, one],
+        cluster_stopped=[Atom("emqx@10.0.0.3")],
+        members=[(two, down, down), (one, "4.4.18", [(Atom("connections.count"), 4), (Atom("sessions.count"), 6)])],
+    )
+    assert found.cluster == {
+        "running": ["emqx@10.0.0.1", "emqx@10.0.0.2"],
+        "stopped": ["emqx@10.0.0.3"],
+        "members": [
+            {
+                "node": "emqx@10.0.0.1",
+                "version": "4.4.18",
+                "connections": 4,
+                "connection_counts": {"connections.count": 4},
+                "sessions": 6,
+            },
+            {"node": "emqx@10.0.0.2", "version": None, "connections": None, "connection_counts": {}, "sessions": None},
+        ],
+    }
+
+
+def test_plugins_and_alarms() -> None:
+    found = answered(
+        plugins=[(Atom("emqx_retainer"), Atom("true")), (Atom("emqx_auth_http"), Atom("false"))],
+        alarms=[b"too_many_processes", Atom("high_cpu_usage"), "text"],
+    )
+    assert found.plugins == [{"name": "emqx_auth_http", "active": False}, {"name": "emqx_retainer", "active": True}]
+    assert found.alarms == ["high_cpu_usage", "text", "too_many_processes"]
+
+
+@pytest.mark.parametrize(
+    ("listener", "row"),
+    [
+        ((Atom("mqtt:tcp"), 1883), ("mqtt:tcp", "1883")),
+        ((Atom("mqtt:tcp:external"), ("0.0.0.0", 1883)), ("mqtt:tcp:external", "0.0.0.0:1883")),
+        ((Atom("mqtt:tcp:internal"), ((127, 0, 0, 1), 11883)), ("mqtt:tcp:internal", "127.0.0.1:11883")),
+        ((Atom("mqtt:ssl"), ((0, 0, 0, 0, 0, 0, 0, 1), 8883)), ("mqtt:ssl", "0:0:0:0:0:0:0:1:8883")),
+        ((Atom("mqtt:ssl"), ((0xFE80, 0, 0, 0, 0, 0, 0, 0xABC), 8883)), ("mqtt:ssl", "fe80:0:0:0:0:0:0:abc:8883")),
+        (("http:dashboard", 18083), ("http:dashboard", "18083")),
+        ((b"binary", 1), ("binary", "1")),
+        ((Atom("unix"), Atom("undefined")), ("unix", "undefined")),
+        (((Atom("a"), 1), 2), None),
+    ],
+)
+def test_listeners_of_all_shapes(listener: Any, row: Optional[Tuple[str, str]]) -> None:
+    for name in ("listeners", "web_listeners"):
+        (found,) = answered(**{name: [listener]}).listeners
+        assert set(found) == {"protocol", "listen_on"}
+        if row is not None:
+            assert (found["protocol"], found["listen_on"]) == row
+
+
+def test_listeners_that_are_no_pairs_are_left_out_and_the_rest_is_sorted() -> None:
+    found = answered(
+        listeners=[(Atom("b"), 2), (Atom("b"), 1), Atom("odd"), (Atom("a"), 1, 2)], web_listeners=[(Atom("a"), 9)]
+    )
+    assert [row["protocol"] + row["listen_on"] for row in found.listeners] == ["a9", "b1", "b2"]
+
+
+def test_old_code_without_processes_does_not_count() -> None:
+    found = answered(old_code=[(Atom("emqx_connection"), 10), (Atom("emqx_ctl"), 0)])
+    assert found.old_code == [{"module": "emqx_connection", "processes": 10}]
+
+
+def test_dry_check() -> None:
+    assert answered(dry_check=Atom("ok")).dry_check("4.4.19") == {"version": "4.4.19", "passed": True, "message": ""}
+    refused = answered(dry_check="{error,{no_matching_relup,...}}").dry_check("4.4.19")
+    assert refused == {"version": "4.4.19", "passed": False, "message": "{error,{no_matching_relup,...}}"}
+
+
+def test_patches_in_force() -> None:
+    found = answered(patches=[(Atom("emqx_a"), Atom("true")), (Atom("emqx_b"), Atom("false"))])
+    assert found.patches_in_force == {"emqx_a": True, "emqx_b": False}
+    assert answered(patches=[]).patches_in_force == {}

@@ -1,0 +1,357 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lock, the journal and the reservation, with real processes where it matters."""
+
+import errno
+import fcntl
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+import pytest
+from ansible_collections.emqx.fleet.plugins.module_utils import state_dir as state_dirs
+from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, FleetError
+from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import JOURNAL_LINES, StateDir, write_atomically
+from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import USER
+
+ROOT = Path(__file__).resolve().parents[4]
+
+# Takes the lock with the code under test, tells so, and does what it is told.
+HOLDER = """
+import runpy, subprocess, sys, time
+runpy.run_path({conftest!r})
+from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import StateDir
+with StateDir({path!r}, {user!r}).locked("permanent 4.4.19", 0) as handle:
+    if {child!r}:
+        child = subprocess.Popen(["sleep", "30"], pass_fds=(handle,))
+        print(child.pid, flush=True)
+    else:
+        print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> StateDir:
+    return StateDir(str(tmp_path / "data" / "fleet"), USER)
+
+
+class Holder:
+    """Another process that holds the lock."""
+
+    def __init__(self, path: str, child: bool) -> None:
+        text = HOLDER.format(conftest=str(ROOT / "tests/conftest.py"), path=path, user=USER, child=child)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True
+        )
+        assert self.process.stdout is not None
+        self.said = self.process.stdout.readline().strip()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+@pytest.fixture
+def holder(state_dir: StateDir) -> Iterator[Holder]:
+    made = Holder(state_dir.path, child=False)
+    yield made
+    made.end()
+
+
+def test_another_process_holds_it_and_is_named(state_dir: StateDir, holder: Holder) -> None:
+    assert holder.said == "held"
+    with pytest.raises(FleetError) as caught, state_dir.locked("other", 0):
+        pytest.fail("the lock is held by another process")
+    assert caught.value.failure_class == NOT_STARTED
+    assert "permanent 4.4.19" in caught.value.message
+    assert "process {0}".format(holder.process.pid) in caught.value.message
+    assert "lock_timeout" in caught.value.hint
+    found = state_dir.operation()
+    assert found is not None
+    assert (found["pid"], found["what"]) == (holder.process.pid, "permanent 4.4.19")
+    assert abs(found["since"] - time.time()) < 60
+
+
+def test_kill_of_the_holder_releases_it(state_dir: StateDir, holder: Holder) -> None:
+    assert state_dir.operation() is not None
+    holder.end()
+    assert state_dir.operation() is None
+    with state_dir.locked("other", 0):
+        pass
+
+
+def test_waits_for_the_holder(state_dir: StateDir, holder: Holder) -> None:
+    assert holder.process.stdin is not None
+    waits: List[float] = []
+    real = time.sleep
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 1:
+            holder.process.stdin.write("\n")  # type: ignore[union-attr]
+            holder.process.stdin.flush()  # type: ignore[union-attr]
+        real(seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state_dirs.time, "sleep", sleep)
+        with state_dir.locked("other", 20):
+            pass
+    assert waits
+
+
+def test_child_that_inherited_it_keeps_it(state_dir: StateDir) -> None:
+    """A command that outlives its killed module keeps the next one out until it is done."""
+    made = Holder(state_dir.path, child=True)
+    child = int(made.said)
+    try:
+        made.end()
+        assert state_dir.operation() is not None
+        with pytest.raises(FleetError), state_dir.locked("other", 0.3):
+            pytest.fail("the command is still at work")
+    finally:
+        os.kill(child, 9)
+    deadline = time.time() + 10
+    while state_dir.operation() is not None and time.time() < deadline:
+        time.sleep(0.02)
+    assert state_dir.operation() is None
+
+
+def test_lock_is_released_after_an_exception_and_is_not_inherited_by_accident(state_dir: StateDir) -> None:
+    class OddError(Exception):
+        pass
+
+    def work() -> None:
+        with state_dir.locked("x", 0) as handle:
+            assert not os.get_inheritable(handle)
+            assert state_dir.operation() is not None
+            raise OddError
+
+    with pytest.raises(OddError):
+        work()
+    assert state_dir.operation() is None
+
+
+def test_operation_without_anything_there(state_dir: StateDir) -> None:
+    assert state_dir.operation() is None
+    assert not os.path.exists(state_dir.path), "looking makes nothing"
+
+
+def test_holder_that_did_not_say_what_it_does(state_dir: StateDir) -> None:
+    with state_dir.locked("x", 0):
+        for content in ("", "[1]", "{torn"):
+            Path(state_dir.lock_path).write_text(content)
+            found = state_dir.operation()
+            assert found is not None
+            assert found["what"] == "unknown"
+            with pytest.raises(FleetError, match="did not say"), StateDir(state_dir.path, USER).locked("y", 0):
+                pytest.fail("held")
+
+
+def test_who_only_looks_keeps_nobody_out(state_dir: StateDir) -> None:
+    """A reader of the facts has the lock for an instant, and whoever would not wait for an operation waits for that."""
+    state_dir.create()
+    handle = os.open(state_dir.lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    timer = threading.Timer(0.4, os.close, [handle])
+    timer.start()
+    try:
+        with state_dir.locked("x", 0):
+            assert state_dir.operation() is not None
+    finally:
+        timer.join()
+
+
+def test_directory_and_files_are_private(state_dir: StateDir) -> None:
+    with state_dir.locked("x", 0):
+        state_dir.record({"what": "x"})
+        state_dir.reserve({"id": "1"}, 10)
+    assert stat.S_IMODE(os.stat(state_dir.path).st_mode) == 0o700
+    names = sorted(os.listdir(state_dir.path))
+    assert names == ["journal.jsonl", "lock", "run.json", "run.json.lock"]
+    for name in names:
+        assert stat.S_IMODE(os.stat(os.path.join(state_dir.path, name)).st_mode) == 0o600, name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_belongs_to_the_runner_user(tmp_path: Path) -> None:
+    made = StateDir(str(tmp_path / "fleet"), "nobody")
+    with made.locked("x", 0):
+        made.record({"what": "x"})
+        made.reserve({"id": "1"}, 10)
+    owner = {os.stat(made.path).st_uid} | {os.stat(os.path.join(made.path, n)).st_uid for n in os.listdir(made.path)}
+    assert owner != {0}
+    assert len(owner) == 1
+    with pytest.raises(FleetError, match="no-such-user-here is not known"):
+        StateDir(str(tmp_path / "other"), "no-such-user-here").create()
+
+
+def test_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(FleetError) as caught:
+        StateDir(str(tmp_path / "data/fleet"), USER).create()
+    assert caught.value.failure_class == NOT_STARTED
+    assert "data/fleet" in caught.value.message
+
+
+# The journal
+
+
+def test_journal_keeps_the_newest(state_dir: StateDir) -> None:
+    state_dir.create()
+    Path(state_dir.journal_path).write_text("".join('{{"what": "{0}"}}\n'.format(n) for n in range(JOURNAL_LINES + 50)))
+    state_dir.record({"what": "last"})
+    lines = Path(state_dir.journal_path).read_text().splitlines()
+    assert len(lines) == JOURNAL_LINES
+    assert json.loads(lines[0])["what"] == "51"
+    assert [entry["what"] for entry in state_dir.journal(2)] == [str(JOURNAL_LINES + 49), "last"]
+    assert len(state_dir.journal()) == 20
+    assert abs(state_dir.journal()[-1]["time"] - time.time()) < 60
+
+
+def test_torn_lines_are_left_out(state_dir: StateDir) -> None:
+    state_dir.create()
+    Path(state_dir.journal_path).write_bytes(b'{"what": "a"}\n{"what": "b\xff\n\n{"what": "c"}\n{"wha')
+    assert [entry["what"] for entry in state_dir.journal()] == ["a", "c"]
+    state_dir.record({"what": "d"})
+    assert [entry["what"] for entry in state_dir.journal()] == ["a", "c", "d"]
+
+
+def test_lines_that_are_no_entries_are_left_out(state_dir: StateDir) -> None:
+    state_dir.create()
+    Path(state_dir.journal_path).write_text('1\n"x"\n{"what": "a"}\nnull\n')
+    assert state_dir.journal() == [{"what": "a"}]
+
+
+def test_journal_of_a_node_without_one(state_dir: StateDir) -> None:
+    assert state_dir.journal() == []
+
+
+# The reservation
+
+
+def claim(run: str = "run-1") -> Dict[str, Any]:
+    return {"id": run, "who": "ann@tower", "controller": "tower boot", "controller_process": "77@1234"}
+
+
+def test_reserve_renew_release(state_dir: StateDir) -> None:
+    assert state_dir.run() is None
+    first = state_dir.reserve(claim(), 100)
+    assert first["taken_from"] is None
+    assert {name: first[name] for name in claim()} == claim()
+    assert 90 < first["lease_until"] - time.time() < 100.01
+    again = state_dir.reserve(claim(), 1000)
+    assert again["since"] == first["since"]
+    assert again["lease_until"] > first["lease_until"]
+    assert again["taken_from"] is None
+    assert state_dir.run() == {name: value for name, value in again.items() if name != "taken_from"}
+    assert not state_dir.release("run-2")
+    assert state_dir.run() is not None
+    assert state_dir.release("run-1")
+    assert state_dir.run() is None
+    assert not state_dir.release("run-1")
+
+
+def test_reserved_for_another_run(state_dir: StateDir) -> None:
+    held = state_dir.reserve(claim(), 100)
+    with pytest.raises(FleetError) as caught:
+        state_dir.reserve(claim("run-2"), 100, dead=["run-3"])
+    assert "the run run-1 of ann@tower" in caught.value.message
+    assert caught.value.failure_class == NOT_STARTED
+    assert caught.value.hint
+    assert caught.value.result()["holder"]["lease_until"] == held["lease_until"]
+    found = state_dir.run()
+    assert found is not None
+    assert found["id"] == "run-1"
+
+
+@pytest.mark.parametrize(("lease", "dead"), [(-1.0, []), (100.0, ["run-0", "run-1"])])
+def test_lapsed_or_dead_reservation_is_taken_over(state_dir: StateDir, lease: float, dead: List[str]) -> None:
+    state_dir.reserve(claim(), lease)
+    taken = state_dir.reserve(claim("run-2"), 100, dead)
+    assert taken["taken_from"]["id"] == "run-1"
+    assert abs(taken["since"] - time.time()) < 60
+    found = state_dir.run()
+    assert found is not None
+    assert found["id"] == "run-2"
+    with pytest.raises(FleetError):
+        state_dir.reserve(claim("run-1"), 100)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{torn", "[]", '"x"', "{}", '{"id": "run-1"}', '{"lease_until": "x", "id": 1}']
+)
+def test_torn_reservation_holds_nobody_up(state_dir: StateDir, content: str) -> None:
+    state_dir.create()
+    Path(state_dir.run_path).write_text(content)
+    assert state_dir.run() is None
+    assert not state_dir.release("run-2")
+    assert state_dir.reserve(claim("run-2"), 100)["id"] == "run-2"
+
+
+def test_reservation_does_not_wait_for_the_operation_lock(state_dir: StateDir) -> None:
+    with state_dir.locked("long work", 0):
+        assert state_dir.reserve(claim(), 100)["id"] == "run-1"
+        assert state_dir.release("run-1")
+
+
+# Writing
+
+
+def test_write_atomically(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    given: List[str] = []
+    write_atomically(str(path), "one", 0o600, given.append)
+    write_atomically(str(path), "zwei \u00fc", 0o600)
+    assert path.read_bytes() == "zwei \u00fc".encode("utf-8")
+    assert os.listdir(str(tmp_path)) == ["file"]
+    assert len(given) == 1
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_write_takes_away_what_a_killed_one_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, elsewhere = tmp_path / "file", tmp_path / "elsewhere"
+
+    def killed(*unused: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_atomically(str(path), "half", 0o600)
+    (left,) = tmp_path.iterdir()
+    # Somebody else's link of that name is not followed either.
+    left.unlink()
+    left.symlink_to(elsewhere)
+    write_atomically(str(path), "whole", 0o600)
+    assert path.read_text() == "whole"
+    assert os.listdir(str(tmp_path)) == ["file"]
+
+
+@pytest.mark.parametrize("name", ["rename", "fsync"])
+def test_failed_write_leaves_the_old_text_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(str(path), "old", 0o600)
+
+    def full(*unused: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os." + name, full)
+        with pytest.raises(OSError, match="No space"):
+            write_atomically(str(path), "new", 0o600)
+    assert path.read_text() == "old"
+    assert os.listdir(str(tmp_path)) == ["file"]

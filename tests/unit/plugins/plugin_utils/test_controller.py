@@ -1,0 +1,91 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A dead run is told from a living one, with real processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pytest
+from ansible_collections.emqx.fleet.plugins.plugin_utils import controller
+
+FORK = multiprocessing.get_context("fork")
+
+
+def holder(process: str, **changed: Any) -> dict[str, Any]:
+    return {"id": "run-1", "controller": controller.identity(), "controller_process": process, **changed}
+
+
+def task(say: Connection, go: Connection) -> None:
+    """A task's worker: tells its run's process at once and once more when told to, as a run forks it for each task."""
+    say.send(controller.run_process())
+    go.recv()
+    say.send(controller.run_process())
+
+
+def run(say: Connection, go: Connection) -> None:
+    """A run that has begun a task and waits for it."""
+    worker = FORK.Process(target=task, args=(say, go))
+    worker.start()
+    say.send(os.getpid())
+    worker.join()
+
+
+def test_a_task_that_outlives_its_killed_run_names_nobody() -> None:
+    """Its parent is init then, which never ends: a reservation in its name would keep everybody out."""
+    hear, say = FORK.Pipe(duplex=False)
+    wait, go = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=run, args=(say, wait))
+    process.start()
+    said = [hear.recv(), hear.recv()]
+    named = next(word for word in said if isinstance(word, str))
+    assert named.startswith(f"{process.pid}@")
+    assert not controller.is_dead(holder(named))
+    process.kill()
+    process.join()
+    go.send("now")
+    assert hear.recv() == ""
+    assert controller.is_dead(holder(named))
+
+
+def test_a_process_that_ended() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = controller._process(child.pid)
+    assert not controller.is_dead(holder(process))
+    child.communicate(b"\n")
+    assert controller.is_dead(holder(process))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda known: {"controller_process": ""},
+        lambda known: {"controller_process": "4194305@"},
+        lambda known: {"controller_process": "x"},
+        lambda known: {"controller": "another machine"},
+    ],
+)
+def test_what_cannot_be_known_is_not_said_to_be_dead(change: Callable[[str], dict[str, Any]]) -> None:
+    process = f"{os.getpid()}@1"
+    assert controller.is_dead(holder(process)), "the number is another process's now"
+    assert not controller.is_dead(holder(process, **change(process)))
+
+
+def test_facts_without_the_reservation_of_a_dead_run() -> None:
+    dead, alive = holder(f"{os.getpid()}@1"), holder(controller._process(os.getpid()))
+    assert controller.without_dead_run({"run": dead, "state": "running"}) == {"run": None, "state": "running"}
+    assert controller.without_dead_run({"run": alive})["run"] == alive
+    assert controller.without_dead_run({"run": None}) == {"run": None}
+
+
+def test_who(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWX_USER", "olga")
+    assert controller.who().startswith("olga@")
