@@ -119,15 +119,16 @@ lab: setup ## the lab itself: hosts, faults, clients
 	@pytest tests/lab $(PYTEST)
 
 .PHONY: integration
-integration: setup install ## modules, roles and playbooks against test brokers
+integration: setup install broker ## modules, roles and playbooks against test brokers
 	@pytest tests/integration $(PYTEST)
 
 .PHONY: molecule
-molecule: setup install ## the scenarios in extensions/molecule
-	@cd extensions && molecule test --all
+molecule: setup install broker ## the scenarios in extensions/molecule
+	@rm -rf .build/molecule
+	@cd extensions && molecule test --all || { cat ../.build/molecule/*/failure.txt; exit 1; }
 
 .PHONY: matrix
-matrix: setup ## the installed collection under every supported ansible-core, and scenarios under two of them
+matrix: setup broker ## the installed collection under every supported ansible-core, and scenarios under two of them
 	@$(PYTHON) scripts/matrix.py
 
 .PHONY: demo-test
@@ -147,6 +148,10 @@ soak: setup install ## long-running tests
 .PHONY: install
 install: setup ## build the collection and install it into .build/collections
 	@scripts/install-collection
+
+.PHONY: broker
+broker: setup ## build the packages of the test broker into .build/broker (cached)
+	@tests/broker/build > /dev/null
 
 .PHONY: clean
 clean: ## remove everything made

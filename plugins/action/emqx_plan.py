@@ -48,12 +48,15 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         _validated, options = self.validate_argument_spec(argument_spec=_OPTIONS)
         run_id = options["run_id"] or f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
-        facts = self._facts(options["facts_variable"], variables)
+        read = self._facts(options["facts_variable"], variables)
+        facts = {host: controller.without_dead_run(found) for host, found in read.items()}
         try:
             plan = self._plan(options, run_id, facts, variables)
         except (PlanError, package_sources.SourceError) as error:
             raise AnsibleActionFail(str(error)) from error
         plan["purpose"] = options["purpose"]
+        for host, node in plan["nodes"].items():
+            node["unfinished_run"] = controller.has_unfinished_run(read[host], run_id)
         widest = max((len(wave["hosts"]) for wave in plan["waves"]), default=0)
         if widest > int(variables.get("ansible_forks") or widest):
             plan["warnings"].append(
@@ -76,7 +79,7 @@ class ActionModule(ActionBase):
         found = {}
         for host in variables["ansible_play_hosts_all"]:
             facts = variables["hostvars"][host].get(name) or {}
-            found[host] = controller.without_dead_run(facts) if "state" in facts else {}
+            found[host] = facts if "state" in facts else {}
         return found
 
     def _plan(

@@ -58,6 +58,12 @@ def without_dead_run(facts: Mapping[str, Any]) -> dict[str, Any]:
     return dict(facts, run=None) if run and is_dead(run) else dict(facts)
 
 
+def has_unfinished_run(facts: Mapping[str, Any], run_id: str) -> bool:
+    """Whether a node is reserved by a run that will not give it up any more: it is known to have ended, or is ours."""
+    run = facts.get("run")
+    return bool(run) and (run["id"] == run_id or is_dead(run))
+
+
 def _process(pid: int) -> str:
     """``pid@start time``: a number that is used again later is another process. Without a process ``pid@``."""
     try:

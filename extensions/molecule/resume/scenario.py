@@ -23,7 +23,7 @@ def converge(scenario: Scenario) -> None:
         after = chance.uniform(1.5, LONGEST)
         scope = chance.choice(["tree", "process"])
         outcome = scenario.playbook_killed(
-            after, "upgrade", f"killed-{number}", scope, emqx_upgrade_version=NEW, emqx_upgrade_soak_seconds=1
+            "upgrade", f"killed-{number}", after, scope=scope, emqx_upgrade_version=NEW, emqx_upgrade_soak_seconds=1
         )
         killed.append({"after": after, "scope": scope, "killed": outcome.killed, "code": outcome.code})
     scenario.keep("kills", {"seed": seed, "kills": killed})

@@ -174,9 +174,18 @@ class Scenario:
         self.keep(f"run-{name}", {"code": run.code})
         return run
 
-    def playbook_killed(self, after: float, playbook: str, name: str, scope: str = "tree", **settings: Any) -> Outcome:
-        """Run a playbook and kill it after so many seconds, unless it ends before."""
-        outcome = run_and_kill(self.command(playbook, **settings), after=after, scope=scope, env=self.environment)
+    def playbook_killed(
+        self,
+        playbook: str,
+        name: str,
+        after: float | None = None,
+        on: str | None = None,
+        scope: str = "tree",
+        **settings: Any,
+    ) -> Outcome:
+        """Run a playbook and kill it after so many seconds or at a line of its output, unless it ends before."""
+        line = self.command(playbook, **settings)
+        outcome = run_and_kill(line, after=after, on=on, scope=scope, env=self.environment)
         (self.work / f"{name}.log").write_text(outcome.output, encoding="utf-8")
         return outcome
 
@@ -194,6 +203,11 @@ class Scenario:
     def kept(self, name: str) -> Any:
         """What was kept."""
         return json.loads((self.work / f"{name}.json").read_text(encoding="utf-8"))
+
+    def keep_failure(self, text: str) -> None:
+        """Keep why a step failed: molecule says that it did, long before the end of its output, and `make` repeats it."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        (self.work / "failure.txt").write_text(text, encoding="utf-8")
 
     def nodes(self, *names: str) -> dict[str, NodeState]:
         """The running nodes as they are now."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
+import traceback
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -17,7 +18,7 @@ from harness import Scenario  # noqa: E402 -- the folder is not a place that Pyt
 
 
 def main() -> int:
-    """Do it; an assertion that fails ends it with its message."""
+    """Do it; an assertion that fails ends it with its message, which is kept for the end of the whole run."""
     name, step = sys.argv[1:]
     scenario = Scenario(name)
     spec = importlib.util.spec_from_file_location("scenario", HERE.parent / name / "scenario.py")
@@ -26,12 +27,16 @@ def main() -> int:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     started = time.monotonic()
-    if step == "create":
-        scenario.create(module.FLEET, **getattr(module, "CLIENTS", {}))
-    elif step == "destroy":
-        scenario.destroy()
-    else:
-        getattr(module, step)(scenario)
+    try:
+        if step == "create":
+            scenario.create(module.FLEET, **getattr(module, "CLIENTS", {}))
+        elif step == "destroy":
+            scenario.destroy()
+        else:
+            getattr(module, step)(scenario)
+    except Exception:
+        scenario.keep_failure(f"{name}: {step} failed\n{traceback.format_exc()}")
+        raise
     print(f"{name}: {step} done in {time.monotonic() - started:.1f} s")
     return 0
 

@@ -86,6 +86,15 @@ def test_facts_without_the_reservation_of_a_dead_run() -> None:
     assert controller.without_dead_run({"run": None}) == {"run": None}
 
 
+def test_a_run_that_will_not_give_a_node_up_any_more() -> None:
+    dead, alive = holder(f"{os.getpid()}@1"), holder(controller._process(os.getpid()))
+    assert controller.has_unfinished_run({"run": dict(dead, id="other")}, "ours")
+    assert not controller.has_unfinished_run({"run": dict(alive, id="other")}, "ours")
+    assert controller.has_unfinished_run({"run": dict(alive, id="ours")}, "ours")
+    assert controller.has_unfinished_run({"run": None}, "ours") is False
+    assert controller.has_unfinished_run({}, "ours") is False
+
+
 def test_who(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWX_USER", "olga")
     assert controller.who().startswith("olga@")
