@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+#: States of a process that is only there for its parent to ask for its exit code.
+_ENDED = ("Z", "X")
+
 
 def identity() -> str:
     """This machine and its present boot; a container has a host name of its own."""
@@ -61,16 +64,18 @@ def without_dead_run(facts: Mapping[str, Any]) -> dict[str, Any]:
 def has_unfinished_run(facts: Mapping[str, Any], run_id: str) -> bool:
     """Whether a node is reserved by a run that will not give it up any more: it is known to have ended, or is ours."""
     run = facts.get("run")
-    return bool(run) and (run["id"] == run_id or is_dead(run))
+    return run is not None and (run["id"] == run_id or is_dead(run))
 
 
 def _process(pid: int) -> str:
-    """``pid@start time``: a number that is used again later is another process. Without a process ``pid@``."""
+    """``pid@start time``: a number that is used again later is another process. ``pid@`` for one that has ended, also
+    where nobody has asked for its exit code yet.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:
         fields = []
-    return f"{pid}@{fields[19] if len(fields) > 19 else ''}"
+    return f"{pid}@{fields[19] if len(fields) > 19 and fields[0] not in _ENDED else ''}"
 
 
 def _pid_namespace() -> str:

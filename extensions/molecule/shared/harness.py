@@ -205,7 +205,7 @@ class Scenario:
         return json.loads((self.work / f"{name}.json").read_text(encoding="utf-8"))
 
     def keep_failure(self, text: str) -> None:
-        """Keep why a step failed: molecule says that it did, long before the end of its output, and `make` repeats it."""
+        """Keep why a step failed: molecule tells it long before the end of its output, and `make` repeats it."""
         self.work.mkdir(parents=True, exist_ok=True)
         (self.work / "failure.txt").write_text(text, encoding="utf-8")
 

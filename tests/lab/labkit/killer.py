@@ -52,10 +52,9 @@ def run_and_kill(
     """
     if scope not in ("process", "tree"):
         raise LabError(f"scope is {scope!r}; expected process or tree", 2)
-    # What loses its parent becomes our child, so that a tree can be found to its last leaf.
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before = descendants(os.getpid())
     begin = time.monotonic()
+    _adopt_orphans(True)
     try:
         process = subprocess.Popen(
             list(argv),
@@ -68,6 +67,7 @@ def run_and_kill(
             start_new_session=True,
         )
     except OSError as error:
+        _adopt_orphans(False)
         raise LabError(f"{argv[0]} cannot be run: {error.strerror}", 127) from error
     pattern = re.compile(on) if on else None
     lines: list[str] = []
@@ -109,7 +109,16 @@ def run_and_kill(
         timer.cancel()
         # Whoever is still at killing this run's processes must not meet those of the next one.
         timer.join()
+    _adopt_orphans(False)
     return Outcome(128 - code if code < 0 else code, killed.is_set(), "".join(lines), time.monotonic() - begin)
+
+
+def _adopt_orphans(adopt: bool) -> None:
+    """What loses its parent becomes our child, so that a tree can be found to its last leaf.
+
+    For as long as a run lasts: hosts that are brought up later are nobody's children, and no part of the next run.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0)
 
 
 def _signal_tree(root: int, spared: set[int], number: int) -> None:

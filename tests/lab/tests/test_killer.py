@@ -67,6 +67,30 @@ def test_the_process_alone_leaves_its_children() -> None:
     assert len(left) == 2
 
 
+# As a host does, something comes up between two runs, and its processes come and go while the second is killed.
+# It tells of every one that did not end by itself.
+BETWEEN = """
+import subprocess, sys
+sys.path.insert(0, sys.argv[1])
+from tests.lab.labkit.killer import run_and_kill
+run_and_kill(["sleep", "30"], after=0.1)
+daemon = "echo PID $$; while sleep 0.1; do sh -c 'sleep 0.1' || echo KILLED; done"
+with open(sys.argv[2], "w") as log:
+    subprocess.run(["setsid", "--fork", "sh", "-c", daemon], stdout=log, stderr=log, check=True)
+for _unused in range(5):
+    run_and_kill(["sleep", "30"], after=0.3)
+"""
+
+
+def test_what_is_started_between_two_runs_is_no_part_of_the_second(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    subprocess.run([sys.executable, "-c", BETWEEN, str(LAB.parents[2]), str(log)], check=True, timeout=60)
+    said = log.read_text(encoding="utf-8").split()
+    assert alive(int(said[1]))
+    subprocess.run(["kill", said[1]], check=True)
+    assert said[2:] == []
+
+
 def test_another_signal() -> None:
     code, _lines, _said = kill_run("--on", "TASK 1", "--signal", "INT", run=RUN.replace("300", "1"))
     assert code in (1, 130)

@@ -60,7 +60,11 @@ def test_a_process_that_ended() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     process = controller._process(child.pid)
     assert not controller.is_dead(holder(process))
-    child.communicate(b"\n")
+    assert child.stdin is not None
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert controller.is_dead(holder(process)), "it has ended, though nobody has asked how"
+    child.wait()
     assert controller.is_dead(holder(process))
 
 
