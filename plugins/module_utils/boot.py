@@ -7,6 +7,7 @@
 Making a release permanent writes the release table and ``start_erl.data``, then copies ``bin/<file>-<version>`` over
 ``bin/<file>``, then ``bin/no_dot_erlang.boot``, then appends to ``releases/emqx_vars``, whose last ``REL_VSN`` is what
 ``bin/emqx`` boots. Interrupted anywhere in between, the node reports success and boots something else, or nothing.
+From EMQX 4.3.1 on ``releases/RELEASES`` belongs to booting as well: without the row of what boots, nothing works.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import os
 import stat
 from typing import Any, Dict, List, NamedTuple, Optional
 
+from ansible_collections.emqx.fleet.plugins.module_utils import release_table, upgrade_script
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import REFUSED, FleetError
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import (
     NO_DOT_ERLANG,
@@ -21,9 +23,14 @@ from ansible_collections.emqx.fleet.plugins.module_utils.installation import (
     Installation,
 )
 
+#: Code of the problem that the release table on disk lacks what a restart boots; see ``repair_table``.
+RELEASE_ROW = "release_row"
+
 
 class Problem(NamedTuple):
-    """One disagreement. ``repairable``: completing the commit of the permanent version cures it."""
+    """One disagreement. ``repairable``: completing the commit of the permanent version cures it (``release_row``: writing
+    the table anew).
+    """
 
     code: str
     path: str
@@ -63,11 +70,12 @@ def examine(
     running: Optional[str] = None,
     has_current: bool = False,
     stale_patches: Optional[List[str]] = None,
+    pid: Optional[int] = None,
 ) -> Boot:
     """What a restart boots, held against the version that is permanent by the release table.
 
     ``running`` and ``has_current`` (a version that runs without being permanent) come from the running node and are
-    left out for a stopped one.
+    left out for a stopped one. ``pid``: the broker's process, whose table can repair the one on disk.
     """
     variables = installation.variables
     start_erts, start_version = installation.start_erl()
@@ -103,6 +111,10 @@ def examine(
             "The last ERTS_VSN is {0}, but start_erl.data names {1}.".format(erts, start_erts),
         )
     problems += _file_problems(installation, expected)
+    for lost in dict.fromkeys(name for name in (version, expected) if name is not None):
+        if release_table.lacks_row(installation, lost):
+            problems.append(_lost_row(installation, lost, pid))
+            break
     if running is not None and not has_current and running != expected:
         found(
             "running",
@@ -129,9 +141,11 @@ def examine(
 
 
 def commit_obstacles(installation: Installation, version: str) -> List[str]:
-    """Files without which a commit of ``version`` would stop half-way."""
+    """Files without which a commit of ``version`` would stop half-way, by what the node's own script copies then."""
     needed = [installation.bin_file(name, version) for name in VERSIONED_BIN_FILES]
-    needed += [installation.release_file(version, name) for name in (NO_DOT_ERLANG, "start.boot", "BUILT_ON")]
+    needed.append(installation.release_file(version, "start.boot"))
+    if upgrade_script.read(installation).copies_boot_file:
+        needed.append(installation.release_file(version, NO_DOT_ERLANG))
     return [path for path in needed if not _has_content(path)]
 
 
@@ -180,6 +194,36 @@ def complete_commit(installation: Installation, version: str) -> List[str]:
             hint="Make it writable (file system read-only or full? file immutable?) and run the same task again.",
         ) from error
     return changed
+
+
+def repair_table(installation: Installation, version: str, pid: Optional[int]) -> List[str]:
+    """Write ``RELEASES`` anew with the row of ``version``, and give the paths that were changed. Raises FleetError.
+
+    From the running broker's own table, or for a stopped one from the release file of ``version``.
+    """
+    content = release_table.whole_table(installation, pid, version)
+    try:
+        replace_file(installation.table_path, content, like=installation.vars_path)
+    except OSError as error:
+        raise FleetError(
+            "{0} could not be written: {1}.".format(installation.table_path, error.strerror),
+            failure_class=REFUSED,
+            hint="Make it writable (file system read-only or full? file immutable?) and run the same task again.",
+        ) from error
+    return [installation.table_path]
+
+
+def _lost_row(installation: Installation, version: str, pid: Optional[int]) -> Problem:
+    if release_table.commands_need_row(installation):
+        harm = "no emqx command works as long as a restart boots it, and the node cannot be started."
+    else:
+        harm = "after a restart the node does not know what it runs, and cannot be upgraded hot."
+    return Problem(
+        RELEASE_ROW,
+        installation.table_path,
+        "{0} has no row of {1}: {2}".format(installation.table_path, version, harm),
+        release_table.can_be_had(installation, pid, version),
+    )
 
 
 def replace_file(path: str, content: bytes, like: Optional[str] = None) -> None:

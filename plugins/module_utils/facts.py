@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from ansible_collections.emqx.fleet.plugins.module_utils import boot, probe
+from ansible_collections.emqx.fleet.plugins.module_utils import boot, probe, release_table, upgrade_script
 from ansible_collections.emqx.fleet.plugins.module_utils.access import unwritable_for
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult, EmqxCommand
@@ -50,10 +50,12 @@ def collect(
     patch_paths = sorted(glob.glob(os.path.join(glob.escape(installation.data_dir), "patches", "*.beam")))
     node, result = probe.ask(command, patch_paths, check_version, old_code)
     pid = node.pid if node else installation.broker_pid()
+    if node is None and pid is not None and _no_command_works(installation):
+        node = probe.ask_directly(pid, command.timeout, patch_paths, check_version, old_code)
     if node is not None:
         facts = _of_running_node(installation, node, patch_paths)
     else:
-        facts = _of_files(installation, patch_paths)
+        facts = _of_files(installation, patch_paths, pid)
         facts["state"] = "stopped" if pid is None else "unreachable"
     # The node's order means nothing; with one of ours, a table that did not change reads the same.
     facts["releases"] = sorted(facts["releases"], key=lambda row: str(row["version"]))
@@ -71,6 +73,7 @@ def collect(
         devices=devices(installation),
         unwritable=unwritable_for(user, needed_paths(installation)),
         dry_check=node.dry_check(check_version) if node and check_version else None,
+        unpacks_in_switch=upgrade_script.read(installation).unpacks_in_switch,
         clock=time.time(),
         clock_offset=None,
         operation=state_dir.operation() if state_dir else None,
@@ -95,6 +98,7 @@ def _of_running_node(installation: Installation, node: probe.Probe, patch_paths:
         node.running,
         any(row["status"] == "current" for row in releases),
         [patch["path"] for patch in patches if patch["stale"]],
+        node.pid,
     )
     return {
         "state": "running",
@@ -122,11 +126,19 @@ def _of_running_node(installation: Installation, node: probe.Probe, patch_paths:
     }
 
 
-def _of_files(installation: Installation, patch_paths: List[str]) -> Dict[str, Any]:
+def _no_command_works(installation: Installation) -> bool:
+    """Whether the release table on disk is why the node does not answer: then it is asked without its commands."""
+    boots = boot.examine(installation, None).version
+    return boots is not None and (
+        release_table.commands_need_row(installation) and release_table.lacks_row(installation, boots)
+    )
+
+
+def _of_files(installation: Installation, patch_paths: List[str], pid: Optional[int]) -> Dict[str, Any]:
     """What the files tell of a node that does not answer. ``running`` is not known from files, so it is null."""
     table = installation.table_on_disk()
     permanent = next((row["version"] for row in table if row["status"] == "permanent"), None)
-    boot_state = boot.examine(installation, permanent)
+    boot_state = boot.examine(installation, permanent, pid=pid)
     return {
         "node": None,
         "uptime_seconds": None,

@@ -132,10 +132,10 @@ class Installation:
 
     def table_on_disk(self) -> List[Dict[str, str]]:
         """``RELEASES``: ``version``, ``erts``, ``status``. A running node knows better: it never writes ``current``."""
-        return [{"version": row[2], "erts": row[3], "status": str(row[5])} for row in self._table_rows()]
+        return [{"version": row[2], "erts": row[3], "status": str(row[5])} for row in self.table_rows()]
 
-    def _table_rows(self) -> List[Any]:
-        """``{release, Name, Version, Erts, [{Application, Version, Folder}], Status}`` of each release, as tuples."""
+    def table_rows(self) -> List[Any]:
+        """Rows of ``RELEASES`` as tuples: ``{release, Name, Version, Erts, [{App, Version, Folder}], Status}``."""
         text = read_text(self.table_path)
         if not text:
             return []
@@ -147,7 +147,7 @@ class Installation:
 
     def libraries_of_others(self, version: str) -> List[str]:
         """Folders like ``lib/kernel-8.5.3`` that belong to a release other than ``version``, by the table on disk."""
-        others = [row for row in self._table_rows() if row[2] != version]
+        others = [row for row in self.table_rows() if row[2] != version]
         return sorted({"lib/" + os.path.basename(library[2]) for row in others for library in row[4]})
 
     def erts_of(self, version: str) -> Optional[str]:

@@ -37,7 +37,7 @@ def package_in_place(
     ``staged`` is a package elsewhere on the node; it is linked into ``releases/`` for the time of the unpack, so that
     it can never be mistaken for another version's package later.
     """
-    _remove_own_links(installation, staging_dir)
+    remove_own_links(installation, staging_dir)
     link = None
     if staged is not None:
         if not os.path.isfile(staged):
@@ -117,12 +117,17 @@ def check_space(installation: Installation, package: Dict[str, Any]) -> None:
 def leftovers_removed(installation: Installation, version: str) -> Iterator[List[str]]:
     """Remove what the unpack within leaves behind, and nothing that was there before; gives the list of it.
 
-    The exception is this version's tarball: the command may take an old one for a package, so it goes before, too.
+    The exceptions are this version's tarball, which the command may take for a package, and its own link to it; they go
+    before, too.
     """
     tarball = os.path.join(installation.releases_dir, "emqx-{0}.tar.gz".format(version))
+    link = installation.release_file(version, "emqx.tar.gz")
     before = set(glob.glob(UNTAR_GLOB))
     removed = []  # type: List[str]
     _remove_file(tarball, removed)
+    if os.path.islink(link):
+        # Of an unpack that failed; the command of EMQX 4.2 and the first ones of 4.3 crashes where there is one.
+        _remove_file(link, removed)
     yield removed
     for path in sorted(set(glob.glob(UNTAR_GLOB)) - before):
         shutil.rmtree(path, ignore_errors=True)
@@ -187,8 +192,8 @@ def _link(source: str, link: str) -> None:
         os.symlink(source, link)
 
 
-def _remove_own_links(installation: Installation, staging_dir: str) -> None:
-    """Links that a killed run left in ``releases/``: files that are also in our staging directory."""
+def remove_own_links(installation: Installation, staging_dir: str) -> None:
+    """Remove links that a killed run left in ``releases/``: files that are also in our staging directory."""
     try:
         own = [os.path.join(staging_dir, name) for name in os.listdir(staging_dir)]
     except OSError:

@@ -6,17 +6,23 @@ r"""Everything that only the running node knows, from one ``emqx eval``.
 
 ``bin/emqx`` hands its arguments to ``su - USER -c "emqx \"$ARG\""`` when it drops to its runner user, so the
 expression contains no double quote, dollar sign, back-quote or backslash: strings are written as lists of characters.
-The answer is one line, ``{emqx_fleet,[...]}``, printed with ``~w``.
+EMQX 4.2 hands them on without quotes besides: they are split at blanks, which does no harm, and each word is taken for a
+pattern of file names, so there are as few words as there can be.
+The answer is one line, ``{emqx_fleet,[...]}``, printed with ``~w``; before it in the line may stand what the login profile
+of the runner user prints.
 """
 
 import re
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from ansible_collections.emqx.fleet.plugins.module_utils import distribution
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult, EmqxCommand
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom, ErlangTermError, parse_term, to_str
 
 _FORBIDDEN = re.compile(r"[\"$`\\\n]")
+_NEEDLESS_BLANKS = re.compile(r"(?<=[^\w']) +| +(?=[^\w'])")
+_MARK = "{emqx_fleet,"
 _MODULE_NAME = re.compile(r"[a-z][A-Za-z0-9_@]*\Z")
 _UPTIME_PART = re.compile(r"(\d+)\s*(day|hour|minute|second)")
 _UNIT_SECONDS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
@@ -77,8 +83,10 @@ def characters(text: str) -> str:
     return "[{0}]".format(",".join(str(ord(character)) for character in text))
 
 
-def expression(patches: Sequence[str] = (), check_version: Optional[str] = None, old_code: bool = True) -> str:
-    """The Erlang expression that returns all facts.
+def expression(
+    patches: Sequence[str] = (), check_version: Optional[str] = None, old_code: bool = True, printed: bool = True
+) -> str:
+    """The Erlang expression that prints all facts, or whose value is their text as a binary.
 
     ``patches``: absolute paths of ``*.beam`` files that shadow modules of the release at the next start.
     ``check_version``: a release that the release handler shall check as if it were to be installed. ``old_code``: look
@@ -104,9 +112,13 @@ def expression(patches: Sequence[str] = (), check_version: Optional[str] = None,
     parts = [
         "{{{0}, T(fun() -> {1} end)}}".format(name, code % values) for name, code in _FACTS if name not in left_out
     ]
-    text = "T = fun(F) -> try F() catch _:_ -> undefined end end, io:format({0}, [{{emqx_fleet, [{1}]}}]).".format(
-        characters("~w~n"), ", ".join(parts)
+    text = "T = fun(F) -> try F() catch _:_ -> undefined end end, {0}({1}, [{{emqx_fleet, [{2}]}}]){3}.".format(
+        "io:format" if printed else "unicode:characters_to_binary(io_lib:format",
+        characters("~w~n"),
+        ", ".join(parts),
+        "" if printed else ")",
     )
+    text = _NEEDLESS_BLANKS.sub("", text)
     if _FORBIDDEN.search(text):
         raise ValueError("the expression has a character that bin/emqx would change: {0!r}".format(text))
     return text
@@ -115,11 +127,12 @@ def expression(patches: Sequence[str] = (), check_version: Optional[str] = None,
 def parse_answer(stdout: str) -> Optional[Dict[str, Any]]:
     """The facts by name, as Erlang terms; None where the output holds no answer."""
     for line in stdout.splitlines():
-        if line.startswith("{emqx_fleet,"):
+        start = line.find(_MARK)
+        while start >= 0:
             try:
-                return {str(name): value for name, value in parse_term(line)[1]}
+                return {str(name): value for name, value in parse_term(line[start:])[1]}
             except (ErlangTermError, TypeError, ValueError):
-                return None
+                start = line.find(_MARK, start + 1)
     return None
 
 
@@ -303,6 +316,21 @@ def ask(
     result = command.read("eval", expression(patches, check_version, old_code))
     answer = parse_answer(result.stdout) if result.rc == 0 else None
     return (None if answer is None else Probe(answer)), result
+
+
+def ask_directly(
+    pid: int, timeout: float, patches: Sequence[str] = (), check_version: Optional[str] = None, old_code: bool = True
+) -> Optional[Probe]:
+    """Ask the broker ``pid`` over its distribution port, which needs no command; None where it does not answer."""
+    peer = distribution.peer_of(pid)
+    if peer is None:
+        return None
+    try:
+        text = distribution.evaluate(peer, expression(patches, check_version, old_code, printed=False), timeout)
+    except distribution.DistributionError:
+        return None
+    answer = parse_answer(text.decode("utf-8", "replace")) if isinstance(text, bytes) else None
+    return None if answer is None else Probe(answer)
 
 
 def _missing(value: Any) -> bool:

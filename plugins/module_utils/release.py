@@ -7,11 +7,19 @@
 This is the seam to EMQX's release handler: what asks for a state does not know how a node gets there.
 """
 
+import contextlib
 import os
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
-from ansible_collections.emqx.fleet.plugins.module_utils import boot, facts, preparation, release_files, steps
+from ansible_collections.emqx.fleet.plugins.module_utils import (
+    boot,
+    facts,
+    preparation,
+    release_files,
+    steps,
+    upgrade_script,
+)
 from ansible_collections.emqx.fleet.plugins.module_utils import version as versions
 from ansible_collections.emqx.fleet.plugins.module_utils.access import unwritable_for
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
@@ -29,8 +37,8 @@ from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import StateD
 from ansible_collections.emqx.fleet.plugins.module_utils.steps import Position, Step
 
 _SETTLE_POLL_SECONDS = 2.0
-# A way is at most: uninstall, unpack, uninstall and unpack again, switch, commit, repair.
-_MOST_STEPS = 8
+# A way is at most: repair of the table, uninstall, unpack, uninstall and unpack again, switch, commit, repair.
+_MOST_STEPS = 9
 
 
 class Request(NamedTuple):
@@ -87,6 +95,7 @@ class ReleaseManager:
             with self.state_dir.locked(what, self.request.lock_timeout) as handle:
                 self.command.hold = handle
                 try:
+                    preparation.remove_own_links(self.installation, self.staging_dir)
                     self._converge()
                 except FleetError as error:
                     # A guard that says no after a step has been done knows nothing of that step.
@@ -113,6 +122,7 @@ class ReleaseManager:
         for _turn in range(_MOST_STEPS):
             planned = self._next_steps(self._position())
             if not planned:
+                self._check_what_is_staged()
                 return
             step = planned[0]
             if done.count(step) >= 2 or (done and done[-1] == step):
@@ -140,6 +150,7 @@ class ReleaseManager:
             steps.SWITCH: self._switch,
             steps.COMMIT: self._commit,
             steps.REPAIR: self._repair,
+            steps.REPAIR_TABLE: self._repair_table,
             steps.UNINSTALL: self._uninstall,
         }[step.action]
         entry = {"action": step.action, "version": step.version}  # type: Dict[str, Any]
@@ -156,10 +167,8 @@ class ReleaseManager:
             entry["seconds"] = round(time.time() - started, 3)
 
     def _unpack(self, version: str, entry: Dict[str, Any]) -> None:
-        staged = self.request.package
-        with preparation.package_in_place(self.installation, version, staged, self.staging_dir) as path:
-            package = preparation.check_package(self.installation, path, version, self.command.user)
-            if self.request.state != "unpacked":
+        with self._package_to_unpack(version) as package:
+            if self.request.state not in ("staged", "unpacked"):
                 self._require_way(version, package)
                 self._require_no_patches(version)
             self._require_writable(version)
@@ -174,11 +183,43 @@ class ReleaseManager:
             self._read()
             self._require(result, self._position().status(version) is not None, "unpack", version)
 
+    def _check_what_is_staged(self) -> None:
+        """Where the switch unpacks, a package is all that can be staged; it is checked as an unpack would."""
+        position = self._position()
+        version = self.request.version
+        if self.request.state == "staged" and position.unpacks_in_switch and position.status(version) is None:
+            with self._package_to_unpack(version) as package:
+                preparation.check_space(self.installation, package)
+            self._require_writable(version)
+
+    @contextlib.contextmanager
+    def _package_to_unpack(self, version: str) -> Iterator[Dict[str, Any]]:
+        """The one sound package of ``version``, where the command finds it as long as this lasts."""
+        with preparation.package_in_place(self.installation, version, self.request.package, self.staging_dir) as path:
+            yield preparation.check_package(self.installation, path, version, self.command.user)
+
     def _switch(self, version: str, entry: Dict[str, Any]) -> None:
+        position = self._position()
+        if position.unpacks_in_switch and position.status(version) is None:
+            with self._package_to_unpack(version) as package:
+                self._require_way(version, package)
+                self._require_no_patches(version)
+                self._require_writable(version)
+                preparation.check_space(self.installation, package)
+                entry["package"] = package["name"]
+                with preparation.leftovers_removed(self.installation, version) as removed:
+                    removed.extend(preparation.remove_old_copies(self.installation, version))
+                    self._change_what_runs(version, entry)
+                entry["removed"] = removed
+                return
         self._require_committable(version)
         self._require_way(version, None)
         self._require_dry_check(version)
         self._require_no_patches(version)
+        self._change_what_runs(version, entry)
+
+    def _change_what_runs(self, version: str, entry: Dict[str, Any]) -> None:
+        """The switch itself, once no process runs old code any more."""
         entry["settled_after"] = self._settle()
         verb = "upgrade" if self._is_newer(version) else "downgrade"
         mark = LogMark(self.installation, self.command.secrets)
@@ -201,7 +242,15 @@ class ReleaseManager:
         finally:
             self._read()
 
+    def _repair_table(self, version: str, entry: Dict[str, Any]) -> None:
+        entry["files"] = boot.repair_table(self.installation, version, self._now["pid"])
+        self._read()
+
     def _uninstall(self, version: str, entry: Dict[str, Any]) -> None:
+        if self.request.state != "absent":
+            # Only to unpack it again: what is there stays for as long as there is nothing to put in its place.
+            with self._package_to_unpack(version):
+                pass
         folder = self.installation.release_dir(version)
         if not os.path.isdir(folder):
             # The release handler refuses to forget a release whose folder is gone.
@@ -242,7 +291,15 @@ class ReleaseManager:
 
         Its files can be completed without it.
         """
-        version, problems = self.request.version, self._now["boot"]["problems"]
+        version = self.request.version
+        wanted = self.request.state == "permanent" and version in (
+            self._now["permanent"],
+            self._now["boot"]["version"],
+        )
+        lost = [problem for problem in self._now["boot"]["problems"] if problem["code"] == boot.RELEASE_ROW]
+        if wanted and self.command.hold is not None and lost and lost[0]["repairable"]:
+            self._perform(Step(steps.REPAIR_TABLE, self._now["boot"]["version"]))
+        problems = self._now["boot"]["problems"]
         wanted = self.request.state == "permanent" and self._now["permanent"] == version
         if wanted and self.command.hold is not None and problems and all(problem["repairable"] for problem in problems):
             self._perform(Step(steps.REPAIR, version))
@@ -403,7 +460,13 @@ class ReleaseManager:
     def _position(self) -> Position:
         version = self.request.version
         now = self._now
-        position = Position(now["releases"], now["running"], now["permanent"], now["boot"])
+        position = Position(
+            now["releases"],
+            now["running"],
+            now["permanent"],
+            now["boot"],
+            unpacks_in_switch=upgrade_script.read(self.installation).unpacks_in_switch,
+        )
         status = position.status(version)
         gone = status is not None and not os.path.isdir(self.installation.release_dir(version))
         return position._replace(

@@ -9,16 +9,19 @@ The words are EMQX's own: a release is ``unpacked``, runs (``current``), is ``pe
 
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
+from ansible_collections.emqx.fleet.plugins.module_utils import release_table
 from ansible_collections.emqx.fleet.plugins.module_utils import version as versions
+from ansible_collections.emqx.fleet.plugins.module_utils.boot import RELEASE_ROW
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import REFUSED, FleetError
 
 UNPACK = "unpack"
 SWITCH = "switch"
 COMMIT = "commit"
 REPAIR = "repair_commit"
+REPAIR_TABLE = "repair_table"
 UNINSTALL = "uninstall"
 
-STATES = ("unpacked", "current", "permanent", "absent")
+STATES = ("staged", "unpacked", "current", "permanent", "absent")
 ACCEPTABLE = ("patches",)
 
 
@@ -36,7 +39,8 @@ class Position(NamedTuple):
     """Where a node is, as far as the steps depend on it.
 
     ``damaged``: the version wanted is listed as unpacked, and its files are incomplete. ``folder_gone``: it is listed,
-    and its folder under ``releases/`` is missing.
+    and its folder under ``releases/`` is missing. ``unpacks_in_switch``: the node's upgrade script unpacks a release in
+    the switch, so that it must not be unpacked before (see ``upgrade_script``).
     """
 
     releases: List[Dict[str, str]]
@@ -45,6 +49,7 @@ class Position(NamedTuple):
     boot: Dict[str, Any]
     damaged: bool = False
     folder_gone: bool = False
+    unpacks_in_switch: bool = False
 
     def status(self, version: str) -> Optional[str]:
         """The status of a version, None where the node does not list it."""
@@ -61,17 +66,23 @@ def next_steps(
 
     Raises FleetError (``refused``) where the collection's rules forbid the way.
     """
+    lost = next((problem for problem in position.boot["problems"] if problem["code"] == RELEASE_ROW), None)
+    if lost is not None:
+        return _steps_to_whole_table(position, lost)
     if state == "absent":
         return _steps_to_absent(position, version)
     _require_same_line(position, version)
+    if state == "staged":
+        return _steps_to_staged(position, version)
     if state == "unpacked":
+        _require_unpacking_beforehand(position, version)
         return _steps_to_unpacked(position, version)
     problems = blocking_problems(position.boot, accept)
     _require_known_code(position, version, problems)
     steps = []
     if position.running != version:
         _require_direction(position, version, allow_downgrade)
-        steps += _steps_to_unpacked(position, version)
+        steps += _steps_to_staged(position, version)
         steps.append(Step(SWITCH, version))
     if state == "permanent":
         steps += _steps_to_permanent(position, version, problems)
@@ -92,6 +103,9 @@ def predicted(position: Position, steps: Sequence[Step]) -> Position:
             rows.setdefault(step.version, "unpacked")
         elif step.action == UNINSTALL:
             rows.pop(step.version, None)
+        elif step.action == REPAIR_TABLE:
+            boot["problems"] = [problem for problem in boot["problems"] if problem["code"] != RELEASE_ROW]
+            boot["consistent"] = not boot["problems"]
         elif step.action == SWITCH:
             if running is not None and rows.get(running) == "current":
                 rows[running] = "old"
@@ -105,7 +119,7 @@ def predicted(position: Position, steps: Sequence[Step]) -> Position:
             permanent = step.version
             boot.update(version=step.version, problems=[], consistent=True)
     releases = [{"version": name, "status": rows[name]} for name in sorted(rows)]
-    return Position(releases, running, permanent, boot)
+    return Position(releases, running, permanent, boot, unpacks_in_switch=position.unpacks_in_switch)
 
 
 def table_text(releases: Sequence[Dict[str, str]], boot_version: Optional[str]) -> str:
@@ -121,20 +135,53 @@ def table_text(releases: Sequence[Dict[str, str]], boot_version: Optional[str]) 
     return "\n".join(rows + ["a restart boots {0}".format(boot_version), ""])
 
 
+def _steps_to_whole_table(position: Position, lost: Dict[str, Any]) -> List[Step]:
+    """Before anything else: without the row no command works. What comes after shows when the node is read again."""
+    if not lost["repairable"]:
+        raise FleetError(lost["message"], failure_class=REFUSED, hint=_way_out(lost))
+    return [Step(REPAIR_TABLE, position.boot["version"])]
+
+
+def _steps_to_staged(position: Position, version: str) -> List[Step]:
+    """All that can be done before a switch: an unpack, or where the switch unpacks, nothing that stands in its way."""
+    if not position.unpacks_in_switch:
+        return _steps_to_unpacked(position, version)
+    leftover = position.status(version) == "unpacked" or position.folder_gone
+    return [_uninstall_to_unpack_again(position, version)] if leftover else []
+
+
+def _require_unpacking_beforehand(position: Position, version: str) -> None:
+    to_unpack = position.status(version) in (None, "unpacked") or position.folder_gone
+    if position.unpacks_in_switch and to_unpack:
+        raise FleetError(
+            "The node's upgrade script (bin/install_upgrade.escript, as in EMQX 4.3.13 to 4.3.22 and 4.4.2 to 4.4.14) "
+            "unpacks {0} in the switch itself; unpacked beforehand, the switch would fail or destroy "
+            "releases/RELEASES.".format(version),
+            failure_class=REFUSED,
+            hint="Use state: staged, which does all that can be done before the switch on every node, and then state: "
+            "current or permanent with 'package'.",
+        )
+
+
 def _steps_to_unpacked(position: Position, version: str) -> List[Step]:
     status = position.status(version)
-    if status is None or position.folder_gone:
+    if status is None:
         return [Step(UNPACK, version)]
-    if status == "unpacked" and position.damaged:
-        if version in (position.running, position.boot["version"]):
-            raise FleetError(
-                "The files of {0} are incomplete, and it is what runs or what a restart would boot, so it is not "
-                "uninstalled.".format(version),
-                failure_class=REFUSED,
-                hint="Make another version permanent first (state: permanent), which also repairs a half-made commit.",
-            )
-        return [Step(UNINSTALL, version), Step(UNPACK, version)]
+    if position.folder_gone or (status == "unpacked" and position.damaged):
+        # Left to itself the script would unpack once more and write RELEASES anew with this version alone.
+        return [_uninstall_to_unpack_again(position, version), Step(UNPACK, version)]
     return []
+
+
+def _uninstall_to_unpack_again(position: Position, version: str) -> Step:
+    if version in (position.running, position.permanent, position.boot["version"]):
+        raise FleetError(
+            "The files of {0} are incomplete, and it is what runs or what a restart would boot, so it is not "
+            "uninstalled.".format(version),
+            failure_class=REFUSED,
+            hint="Make another version permanent first (state: permanent), which also repairs a half-made commit.",
+        )
+    return Step(UNINSTALL, version)
 
 
 def _steps_to_permanent(position: Position, version: str, problems: List[Dict[str, Any]]) -> List[Step]:
@@ -230,6 +277,7 @@ WAYS_OUT = {
     "that it shall boot.",
     "bin_file": "Take the missing file from the package of that version and run the same task again.",
     "release_missing": "Unpack the package of that version again, or make another version permanent.",
+    "release_row": release_table.WAY_OUT,
     "nothing_to_boot": "Restore releases/emqx_vars and releases/start_erl.data from the package or a backup.",
 }
 

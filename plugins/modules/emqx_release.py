@@ -35,17 +35,21 @@ options:
     required: true
   state:
     description:
-      - V(unpacked) makes sure that the release is on the node, whole and ready to be installed.
+      - V(staged) makes sure that all is done that can be done before a switch. That is an unpack, except on nodes whose
+        own upgrade script unpacks in the switch (EMQX 4.3.13 to 4.3.22 and 4.4.2 to 4.4.14); there the package is
+        checked and a release that was left unpacked is uninstalled.
+      - V(unpacked) makes sure that the release is on the node, whole and ready to be installed. Refused where the
+        switch unpacks.
       - V(current) makes sure that it runs. If another release was permanent it still is, and a restart brings it back.
       - V(permanent) makes sure that it runs and that a restart boots it.
       - V(absent) uninstalls it. The running release and the one that a restart would boot are never uninstalled.
     type: str
-    choices: [unpacked, current, permanent, absent]
+    choices: [staged, unpacked, current, permanent, absent]
     default: permanent
   package:
     description:
       - Path of the package zip on the managed host.
-      - It is linked into C(releases/) only while it is unpacked. Without this option the package must be in
+      - It is linked into C(releases/) only while a command unpacks it. Without this option the package must be in
         C(releases/), where exactly one zip may match the version.
     type: path
   allow_downgrade:
@@ -92,10 +96,11 @@ EXAMPLES = r"""
     version: 4.4.19
     package: /var/tmp/emqx-4.4.19-otp24.3.4.2-1-el8-amd64.zip
 
-- name: Put the new version on the node without switching to it
+- name: Do all that can be done before the switch
   emqx.fleet.emqx_release:
     version: 4.4.19
-    state: unpacked
+    state: staged
+    package: /var/tmp/emqx-4.4.19-otp24.3.4.2-1-el8-amd64.zip
 
 - name: Run the new version; a restart would bring the old one back
   emqx.fleet.emqx_release:
@@ -121,7 +126,9 @@ actions:
   elements: dict
   contains:
     action:
-      description: V(unpack), V(switch), V(commit), V(repair_commit) or V(uninstall).
+      description:
+        - V(unpack), V(switch), V(commit), V(repair_commit), V(repair_table) or V(uninstall).
+        - V(repair_table) writes C(releases/RELEASES) anew from the running node's own table.
       type: str
       sample: switch
     version:

@@ -310,6 +310,13 @@ journal:
   returned: success
   type: list
   elements: dict
+unpacks_in_switch:
+  description:
+    - Whether the node's own upgrade script unpacks a release in the switch itself, as those of EMQX 4.3.13 to 4.3.22
+      and 4.4.2 to 4.4.14 do.
+    - Nothing may be unpacked beforehand there; see O(emqx.fleet.emqx_release#module:state).
+  returned: success
+  type: bool
 dry_check:
   description: Null, except for O(check_version) if that version is unpacked or old.
   returned: success

@@ -267,7 +267,9 @@ def release_left(facts: NodeFacts) -> list[Package]:
 
 def _to_unpack(case: _Case) -> list[Package]:
     """Return the packages of the way whose releases are not on the node yet."""
-    known = {row.get("version") for row in case.facts.get("releases") or []}
+    # Where the switch unpacks, a release that is unpacked already is uninstalled first.
+    gone = ("unpacked",) if case.facts.get("unpacks_in_switch") else ()
+    known = {row.get("version") for row in case.facts.get("releases") or [] if row.get("status") not in gone}
     way = case.path.packages or ((case.package,) if case.package else ())
     return [package for package in way if package.get("name") and package.get("version") not in known]
 
@@ -528,6 +530,26 @@ def _dry_check(case: _Case) -> Outcome | None:
     if found.get("passed"):
         return _passed("nothing found", "nothing found")
     return Outcome(False, "nothing found", "refused", f"the node's own check refuses: {found.get('message')}")
+
+
+@_gate(
+    "unpack_in_switch",
+    severity="warning",
+    acceptable=True,
+    way_out="Know that the switch takes longer there, and that what it unpacks was checked by the package alone.",
+)
+def _unpack_in_switch(case: _Case) -> Outcome | None:
+    """The node's release can be unpacked and checked before the switch: by 4.3.13-4.3.22 and 4.4.2-4.4.14 it cannot."""
+    expected = "unpacked before the switch"
+    if not case.facts.get("unpacks_in_switch"):
+        return _passed(expected, expected)
+    if not _to_unpack(case):
+        return None
+    message = (
+        "the node's upgrade script unpacks in the switch itself: its own dry check is not to be had before, and the "
+        "switch takes the time of the unpack as well; only the package is staged"
+    )
+    return Outcome(False, expected, "unpacked in the switch", message)
 
 
 # The state of the node

@@ -414,7 +414,10 @@ def _hop(package: Package) -> Hop:
 
 def _is_on_node(facts: NodeFacts, version: str) -> bool:
     rows = facts.get("releases") or []
-    return any(row.get("version") == version and row.get("status") in _ON_THE_NODE for row in rows)
+    # Where the switch unpacks, an unpacked release cannot be switched to without its package.
+    useless = ("unpacked",) if facts.get("unpacks_in_switch") else ()
+    statuses = [row.get("status") for row in rows if row.get("version") == version]
+    return any(status in _ON_THE_NODE and status not in useless for status in statuses)
 
 
 def _is_one_of(names: set[str], node: PlanNode) -> bool:

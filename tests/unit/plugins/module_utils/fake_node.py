@@ -49,8 +49,20 @@ EMQX_DEFAULT_ERLANG_COOKIE='{cookie}'
 """
 
 
-def bin_content(name: str, version: str) -> bytes:
-    return "#!/bin/sh\n# {0} of {1}\n".format(name, version).encode("ascii")
+# How the upgrade script asks whether a release is unpacked; see upgrade_script.
+ASKS = {
+    "file": 'StartBoot = filelib:is_regular(filename:join(["releases", Version, "start.boot"])),',
+    "folder": 'StartBoot = filelib:is_dir(filename:join(["releases", Version, "start.boot"])),',
+}
+
+
+def bin_content(name: str, version: str, asks: str = "file") -> bytes:
+    text = "#!/bin/sh\n# {0} of {1}\n".format(name, version)
+    if name == "install_upgrade.escript":
+        text += '{0}\ncopy("{1}").\n'.format(ASKS[asks], NO_DOT_ERLANG)
+    if name == "nodetool":
+        text += 'consult(filename:join([Root, "releases", "RELEASES"])).\n'
+    return text.encode("ascii")
 
 
 def relup_text(version: str, ups: Sequence[str], downs: Sequence[str]) -> str:
@@ -117,6 +129,8 @@ class FakeNode:
         self.state = "running"
         self.table = {version: "permanent"}
         self.running = version
+        #: How the upgrade script of the version that it was installed with looks for an unpacked release.
+        self.asks = "file"
         self.old_code: List[Tuple[str, int]] = []
         self.settled_at_read: Optional[int] = None
         self.connections = 20
@@ -151,6 +165,19 @@ class FakeNode:
         for name, content in release_files(version, ups, downs).items():
             self.path(name).parent.mkdir(parents=True, exist_ok=True)
             self.path(name).write_bytes(content)
+
+    def use_script(self, asks: str) -> None:
+        """Have the upgrade script in force ask another way: ``file`` or ``folder``."""
+        self.asks = asks
+        self.path("bin/install_upgrade.escript").write_bytes(bin_content("install_upgrade.escript", self.running, asks))
+        self.path("bin/install_upgrade.escript-" + self.running).write_bytes(
+            bin_content("install_upgrade.escript", self.running, asks)
+        )
+
+    def lose_rows(self, kept: str) -> None:
+        """What unpacking an unpacked release again does: ``RELEASES`` has that version alone, and no other."""
+        rows = '[{{release,"emqx","{0}","{1}",[{{emqx,"{0}","/lib"}}],permanent}}].\n'.format(kept, ERTS)
+        self.path("releases/RELEASES").write_text(rows)
 
     def add_release(self, version: str, status: str, ups: Sequence[str] = (), downs: Sequence[str] = ()) -> None:
         self.install_files(version, ups, downs)
@@ -193,6 +220,9 @@ class FakeNode:
         verb = arguments[0]
         if self.state == "stopped" or self.state == "hung":
             return 1, "Node emqx@127.0.0.1 not responding to pings.\n", ""
+        boots = self.installation.variables.get("REL_VSN", "")
+        if boots not in self.path("releases/RELEASES").read_text():
+            return 1, "", "escript: exception error: no match of right hand side value false\n"
         if verb == "eval":
             return 0, self.answer(arguments[1]), ""
         queue = self._misbehaviours.get(verb, [])
@@ -208,8 +238,12 @@ class FakeNode:
         return rc, how.stdout + text, self.extra.get("stderr", "")
 
     def _do_unpack(self, version: str, unused: bool, stop_after: Optional[str]) -> Tuple[int, str]:
-        if version in self.table and self.path("releases", version).is_dir():
+        if self.table.get(version, "unpacked") != "unpacked":
+            return 0, "Release {0} is already installed\n".format(version)
+        whole = self.asks == "file" and self.path("releases", version).is_dir()
+        if version in self.table and whole:
             return 0, "Release {0} is already unpacked\n".format(version)
+        again = version in self.table
         zips = sorted(self.path("releases").glob("emqx-*{0}*.zip".format(version)))
         if len(zips) != 1:
             return (127, "unzip two") if zips else (2, "Unpack failed: no package\n")
@@ -228,12 +262,18 @@ class FakeNode:
                 target.write_bytes(content)
         self.table.setdefault(version, "unpacked")
         self.write_table()
+        if again:
+            self.lose_rows(version)
         return 0, 'Unpacked successfully: "{0}"\n'.format(version)
 
     def _do_upgrade(self, version: str, no_permanent: bool, stop_after: Optional[str]) -> Tuple[int, str]:
         assert no_permanent, "a switch is never made permanent at once"
-        if version not in self.table:
-            return 2, "no such release"
+        lost = False
+        if self.table.get(version, "unpacked") == "unpacked":
+            lost = version in self.table and self.asks == "folder"
+            rc, text = self._do_unpack(version, False, stop_after)
+            if rc or stop_after == "unpacked":
+                return rc, text
         if version == self.running:
             return 0, "already running"
         ups = self._relup(version)[0]
@@ -248,6 +288,8 @@ class FakeNode:
         self.running = version
         self.old_code = list(self.old_code_after_switch)
         self.write_table()
+        if lost:
+            self.lose_rows(version)
         return 0, "Installed Release: {0}\n".format(version)
 
     _do_downgrade = _do_upgrade
@@ -334,7 +376,7 @@ class FakeNode:
         if "check_process_code" in expression:
             facts.append(("old_code", [(Atom(module), count) for module, count in self.old_code]))
         facts += list(self.extra.get("facts", {}).items())
-        checked = re.search(r"V =:= \[([0-9,]+)\]", expression)
+        checked = re.search(r"V=:=\[([0-9,]+)\]", expression)
         if checked:
             version = "".join(chr(int(code)) for code in checked.group(1).split(","))
             if self.table.get(version) in ("unpacked", "old"):

@@ -184,7 +184,7 @@ def test_release_that_never_had_a_no_dot_erlang_is_consistent(node: FakeNode) ->
 def test_every_missing_commit_file_is_an_obstacle(node: FakeNode) -> None:
     assert boot.commit_obstacles(node.installation, NEW) == []
     needed = ["bin/{0}-{1}".format(name, NEW) for name in VERSIONED_BIN_FILES]
-    needed += ["releases/4.4.19/" + name for name in ("no_dot_erlang.boot", "start.boot", "BUILT_ON")]
+    needed += ["releases/4.4.19/" + name for name in ("no_dot_erlang.boot", "start.boot")]
     for name in needed:
         content = node.path(name).read_bytes()
         node.path(name).write_bytes(b"")

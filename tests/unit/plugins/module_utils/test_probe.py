@@ -5,6 +5,7 @@
 """The one question to a node, and its answers in every state that a node may be in."""
 
 import random
+import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -81,8 +82,31 @@ def test_check_is_asked_for_only_with_a_version() -> None:
 def test_answer_is_found_between_other_lines() -> None:
     text = printed([("node", Atom("emqx@127.0.0.1"))])
     assert parse_answer("warning: x\n" + text + "\nok\n") == {"node": "emqx@127.0.0.1"}
-    for nothing in ("", "ok\n", "Node is not running!\n", text[:-1], text[:20], "x" + text):
+    for nothing in ("", "ok\n", "Node is not running!\n", text[:-1], text[:20], "x" + text[:-1]):
         assert parse_answer(nothing) is None
+
+
+@pytest.mark.parametrize(
+    "banner",
+    [
+        "Authorised use only!\n",
+        "\x1b]0;emqx@broker1\x07",
+        "last login: {emqx_fleet, no\n",
+        "{emqx_fleet,",
+        "\u00e4\r\n\r\n",
+    ],
+)
+def test_what_the_login_profile_prints_does_not_matter(banner: str) -> None:
+    text = printed([("node", Atom("emqx@127.0.0.1"))])
+    assert parse_answer(banner + text + "\nok\n" + "logout\n") == {"node": "emqx@127.0.0.1"}
+
+
+def test_no_word_of_the_expression_is_a_pattern_of_short_names() -> None:
+    """EMQX 4.2 lets the shell take each word of it for a pattern of file names in the installation's folder."""
+    for word in expression(["/opt/emqx/data/patches/emqx_x.beam"], "4.2.14").split():
+        assert not re.match(r"\[[^\]]*\]\Z", word), word
+        assert "*" not in word
+        assert "?" not in word
 
 
 @pytest.mark.parametrize("text", ["{emqx_fleet,1}", "{emqx_fleet,[a]}", "{emqx_fleet,[{a,b,c}]}", "{emqx_fleet,[]}.x"])

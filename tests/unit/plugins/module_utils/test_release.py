@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils import boot, facts, preparation, release
+from ansible_collections.emqx.fleet.plugins.module_utils import boot, distribution, facts, preparation, release
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import (
     CHANGED,
@@ -399,7 +399,7 @@ def test_unpack_that_is_truncated_again_and_again_ends(node: FakeNode) -> None:
 def test_folder_gone_is_unpacked_again(node: FakeNode) -> None:
     ensure(node, state="unpacked")
     shutil.rmtree(str(node.path("releases/4.4.19")))
-    assert actions(ensure(node)) == ["unpack", "switch", "commit"]
+    assert actions(ensure(node)) == ["uninstall", "unpack", "switch", "commit"]
 
 
 def test_folder_gone_and_no_package(node: FakeNode) -> None:
@@ -482,7 +482,7 @@ def test_unpacked_release_without_relup(node: FakeNode) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["bin/" + name + "-4.4.19" for name in VERSIONED_BIN_FILES] + ["releases/4.4.19/BUILT_ON"]
+    "name", ["bin/" + name + "-4.4.19" for name in VERSIONED_BIN_FILES] + ["releases/4.4.19/no_dot_erlang.boot"]
 )
 def test_missing_commit_file_keeps_from_the_switch(node: FakeNode, name: str) -> None:
     ensure(node, state="unpacked")
@@ -742,3 +742,167 @@ def test_every_failure_in_a_row_and_then_a_plain_run(node: FakeNode) -> None:
     ensure(node)
     assert node.connections == 20
     assert node.boots() == NEW
+
+
+# Where the upgrade script unpacks in the switch (EMQX 4.3.13-4.3.22, 4.4.2-4.4.14)
+
+
+@pytest.fixture
+def unpacks_late(node: FakeNode) -> FakeNode:
+    """The same node with the other kind of upgrade script."""
+    node.use_script("folder")
+    return node
+
+
+def test_the_switch_unpacks_where_the_script_does(unpacks_late: FakeNode) -> None:
+    node = unpacks_late
+    staged = node.path("data/fleet/packages")
+    staged.mkdir(parents=True)
+    [package] = node.path("releases").glob("*.zip")
+    package.rename(staged / package.name)
+    task = {"package": str(staged / package.name)}
+    assert actions(ensure(node, state="staged", **task)) == []
+    result = ensure(node, state="current", **task)
+    assert actions(result) == ["switch"]
+    assert result["actions"][0]["command"] == ["emqx", "upgrade", "--no-permanent", NEW]
+    assert result["actions"][0]["package"] == package.name
+    assert actions(ensure(node, **task)) == ["commit"]
+    assert verbs(node) == ["upgrade", "install"]
+    assert not list(node.path("releases").glob("*.zip")), "the package is there only while the command needs it"
+    assert (staged / package.name).exists()
+    assert not list(node.path("tmp").iterdir()), "what the unpack left is removed"
+    assert '"4.4.18"' in node.path("releases/RELEASES").read_text()
+
+
+def test_a_leftover_row_is_uninstalled_first_where_the_script_unpacks_again(unpacks_late: FakeNode) -> None:
+    node = unpacks_late
+    node.add_release(NEW, "unpacked", [NOW], [NOW])
+    assert actions(ensure(node, state="staged")) == ["uninstall"]
+    node.add_release(NEW, "unpacked", [NOW], [NOW])
+    assert actions(ensure(node)) == ["uninstall", "switch", "commit"]
+    assert '"4.4.18"' in node.path("releases/RELEASES").read_text()
+
+
+def test_a_leftover_row_stays_as_long_as_there_is_no_package(unpacks_late: FakeNode) -> None:
+    node = unpacks_late
+    node.add_release(NEW, "unpacked", [NOW], [NOW])
+    for path in node.path("releases").glob("*.zip"):
+        path.unlink()
+    for state in ("staged", "current", "permanent"):
+        assert "There is no package of 4.4.19" in refuse(node, NOT_STARTED, state=state).message
+    assert node.table[NEW] == "unpacked"
+    assert verbs(node) == []
+
+
+def test_nothing_is_unpacked_beforehand_where_the_script_unpacks_again(unpacks_late: FakeNode) -> None:
+    error = refuse(unpacks_late, REFUSED, state="unpacked")
+    assert "in the switch itself" in error.message
+    assert verbs(unpacks_late) == []
+
+
+def test_what_is_staged_is_checked_where_nothing_is_unpacked(unpacks_late: FakeNode) -> None:
+    node = unpacks_late
+    [package] = node.path("releases").glob("*.zip")
+    package.write_bytes(package.read_bytes()[:-200])
+    assert "must not be used" in refuse(node, NOT_STARTED, state="staged").message
+    package.unlink()
+    assert "There is no package" in refuse(node, NOT_STARTED, state="staged").message
+
+
+def test_a_package_without_the_hop_is_not_unpacked_in_the_switch(unpacks_late: FakeNode) -> None:
+    node = unpacks_late
+    [package] = node.path("releases").glob("*.zip")
+    write_package(package, NEW, ["4.4.16"])
+    assert "lists 4.4.16" in refuse(node, NOT_STARTED).message
+    assert verbs(node) == []
+
+
+def test_a_command_that_ends_after_its_unpack_is_run_again(unpacks_late: FakeNode) -> None:
+    node = unpacks_late
+    node.next_time("upgrade", stop_after="unpacked", rc=3)
+    refuse(node, CHANGED)
+    assert node.table[NEW] == "unpacked"
+    assert actions(ensure(node)) == ["uninstall", "switch", "commit"]
+
+
+def test_back_from_there_needs_no_package(unpacks_late: FakeNode) -> None:
+    node = unpacks_late
+    ensure(node, state="current")
+    for path in node.path("releases").glob("*.zip"):
+        path.unlink()
+    assert actions(ensure(node, NOW, allow_downgrade=True)) == ["switch"]
+    assert verbs(node) == ["upgrade", "downgrade"]
+
+
+def test_a_link_of_a_killed_run_is_removed_before_anything_else(node: FakeNode) -> None:
+    staged = node.path("data/fleet/packages")
+    staged.mkdir(parents=True)
+    [package] = node.path("releases").glob("*.zip")
+    os.link(str(package), str(staged / package.name))
+    node.add_release(NEW, "current", [NOW], [NOW])
+    assert actions(ensure(node, package=str(staged / package.name))) == ["commit"]
+    assert not package.exists()
+
+
+# A release table on disk that lost its rows
+
+
+@pytest.fixture
+def lost_rows(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
+    """No command works any more, as recorded: 4.4.19 runs, a restart would boot 4.4.18, RELEASES has 4.4.19 alone."""
+    node.add_release(NEW, "current", [NOW], [NOW])
+    whole = node.path("releases/RELEASES").read_text()
+    node.lose_rows(NEW)
+
+    def evaluate(peer: Any, text: str, timeout: float) -> bytes:
+        if "sys:get_state(release_handler)" in text:
+            return whole.encode("ascii")
+        return node.answer(text).encode("ascii")
+
+    monkeypatch.setattr(Installation, "broker_pid", lambda self: PID if node.state == "running" else None)
+    monkeypatch.setattr(distribution, "peer_of", lambda pid: distribution.Peer("emqx@127.0.0.1", COOKIE))
+    monkeypatch.setattr(distribution, "evaluate", evaluate)
+    return node
+
+
+@pytest.mark.parametrize(("state", "then"), [("permanent", ["commit"]), ("current", [])])
+def test_lost_rows_come_back_from_the_running_node(lost_rows: FakeNode, state: str, then: List[str]) -> None:
+    found = manager(lost_rows).preview()["before"]
+    assert [problem["code"] for problem in found["boot"]["problems"]] == ["release_row"]
+    result = ensure(lost_rows, state=state)
+    assert actions(result) == ["repair_table", *then]
+    assert result["actions"][0]["files"] == [str(lost_rows.path("releases/RELEASES"))]
+    assert result["after"]["boot"]["consistent"]
+
+
+def test_lost_rows_of_a_node_that_cannot_be_asked(lost_rows: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distribution, "peer_of", lambda pid: None)
+    with pytest.raises(FleetError, match="does not tell its name"):
+        manager(lost_rows).ensure()
+    assert '"4.4.18"' not in lost_rows.path("releases/RELEASES").read_text()
+
+
+def test_lost_rows_of_a_stopped_node_come_back_from_its_release_file(lost_rows: FakeNode) -> None:
+    node = lost_rows
+    node.stop()
+    for name, version in (("emqx", NOW), ("ekka", NOW)):
+        assert node.path("lib/{0}-{1}".format(name, version)).is_dir()
+    text = '{{release,{{"emqx","{0}"}},{{erts,"13.1.5"}},[{{emqx,"{0}"}},{{ekka,"{0}",load}}]}}.'.format(NOW)
+    node.path("releases/4.4.18/emqx.rel").write_text(text)
+    with pytest.raises(FleetError, match="The node is stopped") as caught:
+        manager(node, NOW).ensure()
+    assert actions(caught.value.details) == ["repair_table"]
+    rows = {row["version"]: row["status"] for row in node.installation.table_on_disk()}
+    assert rows == {NOW: "permanent", NEW: "old"}
+    node.state = "running"
+    assert node.command.read("eval", "1.").rc == 0, "commands work again"
+
+
+def test_lost_rows_of_a_stopped_node_without_its_release_file(lost_rows: FakeNode) -> None:
+    node = lost_rows
+    node.stop()
+    node.path("releases/4.4.18/emqx.rel").unlink()
+    found = facts.collect(node.installation, node.command)[0]["boot"]["problems"]
+    assert [p["repairable"] for p in found if p["code"] == "release_row"] == [False]
+    with pytest.raises(FleetError, match="The node is stopped"):
+        manager(node, NOW).ensure()

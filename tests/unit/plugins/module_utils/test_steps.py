@@ -14,6 +14,7 @@ from ansible_collections.emqx.fleet.plugins.module_utils.errors import REFUSED, 
 from ansible_collections.emqx.fleet.plugins.module_utils.steps import (
     COMMIT,
     REPAIR,
+    REPAIR_TABLE,
     STATES,
     SWITCH,
     UNINSTALL,
@@ -31,7 +32,16 @@ PROBLEM_CODES = {
     "release_missing": False,
     "stale_patch": False,
     "running": False,
+    "release_row": True,
 }
+# How a release is on disk, and whether the node's script unpacks it in the switch.
+FORMS: Tuple[Dict[str, bool], ...] = (
+    {},
+    {"damaged": True},
+    {"folder_gone": True},
+    {"unpacks_in_switch": True},
+    {"folder_gone": True, "unpacks_in_switch": True},
+)
 
 
 def problem(code: str, repairable: Optional[bool] = None) -> Dict[str, Any]:
@@ -55,7 +65,9 @@ def position(table: Dict[str, str], running: Optional[str] = None, **more: Any) 
 def positions() -> Iterator[Position]:
     """Every table of three versions that a release handler can hold, with every doubt about what boots."""
     problem_sets = (
-        [()] + [(code,) for code in PROBLEM_CODES] + [("emqx_vars", "stale_patch"), ("bin_file", "emqx_vars")]
+        [()]
+        + [(code,) for code in PROBLEM_CODES if code != "release_row"]
+        + [("emqx_vars", "stale_patch"), ("bin_file", "emqx_vars")]
     )
     for statuses in itertools.product(STATUSES, repeat=3):
         if statuses.count("permanent") != 1 or statuses.count("current") > 1:
@@ -68,8 +80,8 @@ def positions() -> Iterator[Position]:
             for codes in problem_sets:
                 boots = [permanent] if "emqx_vars" not in codes else [v for v in table if v != permanent]
                 for booted in boots:
-                    for damaged, gone in ((False, False), (True, False), (False, True)):
-                        yield position(table, running, boot=boot(booted, *codes), damaged=damaged, folder_gone=gone)
+                    for form in FORMS:
+                        yield position(table, running, boot=boot(booted, *codes), **form)
 
 
 ALL = list(positions())
@@ -143,12 +155,14 @@ def test_only_the_version_asked_for_is_touched() -> None:
 
 def test_each_state_has_its_steps_in_the_one_order() -> None:
     order = [UNINSTALL, UNPACK, SWITCH, COMMIT, REPAIR]
-    for _where, _version, state, _downgrade, planned in WAYS:
+    for where, _version, state, _downgrade, planned in WAYS:
         places = [order.index(step.action) for step in planned]
         assert places == sorted(set(places))
         actions = {step.action for step in planned}
-        if state == "unpacked":
+        if state in ("staged", "unpacked"):
             assert actions <= {UNINSTALL, UNPACK}
+        if where.unpacks_in_switch:
+            assert UNPACK not in actions
         if state == "current":
             assert actions <= {UNINSTALL, UNPACK, SWITCH}
         assert not {COMMIT, REPAIR} <= actions
@@ -158,7 +172,9 @@ def reached(where: Position, version: str, state: str) -> bool:
     status = where.status(version)
     if state == "absent":
         return status is None
-    if state == "unpacked":
+    if state == "staged" and where.unpacks_in_switch:
+        return status != "unpacked"
+    if state in ("staged", "unpacked"):
         return status is not None
     if state == "current":
         return where.running == version
@@ -234,6 +250,32 @@ def test_truncated_release_is_uninstalled_and_unpacked_again() -> None:
     assert steps.next_steps(torn, NEWER, "unpacked") == [Step(UNINSTALL, NEWER), Step(UNPACK, NEWER)]
 
 
+def test_where_the_switch_unpacks_nothing_is_unpacked_before_it() -> None:
+    fresh = position({MIDDLE: "permanent"}, unpacks_in_switch=True)
+    assert steps.next_steps(fresh, NEWER, "staged") == []
+    assert steps.next_steps(fresh, NEWER, "permanent") == [Step(SWITCH, NEWER), Step(COMMIT, NEWER)]
+    with pytest.raises(FleetError, match=r"unpacks 4\.4\.19 in the switch itself") as caught:
+        steps.next_steps(fresh, NEWER, "unpacked")
+    assert "state: staged" in caught.value.hint
+    left = position({MIDDLE: "permanent", NEWER: "unpacked"}, unpacks_in_switch=True)
+    assert steps.next_steps(left, NEWER, "staged") == [Step(UNINSTALL, NEWER)]
+    assert steps.next_steps(left, NEWER, "current") == [Step(UNINSTALL, NEWER), Step(SWITCH, NEWER)]
+    with pytest.raises(FleetError, match="in the switch itself"):
+        steps.next_steps(left, NEWER, "unpacked")
+    back = position({MIDDLE: "permanent", NEWER: "current"}, unpacks_in_switch=True)
+    assert steps.next_steps(back, MIDDLE, "permanent", allow_downgrade=True) == [Step(SWITCH, MIDDLE)]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_lost_row_is_repaired_before_anything_else(state: str) -> None:
+    lost = position({MIDDLE: "permanent", NEWER: "current"}, boot=boot(MIDDLE, "release_row"))
+    assert steps.next_steps(lost, NEWER, state) == [Step(REPAIR_TABLE, MIDDLE)]
+    hopeless = lost._replace(boot={"version": MIDDLE, "problems": [problem("release_row", repairable=False)]})
+    with pytest.raises(FleetError, match="Something about release_row") as caught:
+        steps.next_steps(hopeless, NEWER, state)
+    assert "from a backup" in caught.value.hint
+
+
 @pytest.mark.parametrize("state", ["unpacked", "current", "permanent"])
 def test_truncated_release_that_would_boot_is_not_uninstalled(state: str) -> None:
     torn = position({MIDDLE: "permanent", NEWER: "unpacked"}, damaged=True, boot=boot(NEWER, "emqx_vars"))
@@ -244,7 +286,7 @@ def test_truncated_release_that_would_boot_is_not_uninstalled(state: str) -> Non
 def test_release_without_folder_is_unpacked_again() -> None:
     for status in ("unpacked", "old"):
         gone = position({MIDDLE: "permanent", NEWER: status}, folder_gone=True)
-        assert steps.next_steps(gone, NEWER, "unpacked") == [Step(UNPACK, NEWER)]
+        assert steps.next_steps(gone, NEWER, "unpacked") == [Step(UNINSTALL, NEWER), Step(UNPACK, NEWER)]
         assert steps.next_steps(gone, NEWER, "absent") == [Step(UNINSTALL, NEWER)]
 
 

@@ -89,6 +89,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ("relup", {}, {"relup": None}, {}),
     ("way_back", {}, {"relup": {"target": "4.4.19", "upgrade_from": ["4.4.18"], "downgrade_to": []}}, {}),
     ("dry_check", {}, {}, {"dry_check": {"passed": False, "message": "no_matching_relup"}}),
+    ("unpack_in_switch", {"unpacks_in_switch": True}, {}, {}),
     ("release_table", {"releases": CURRENT}, {}, {}),
     ("boot_consistent", {"boot": BAD_BOOT}, {}, {}),
     ("patches", {"patches": [{"module": "emqx_x", "path": "/p", "stale": False}]}, {}, {}),
