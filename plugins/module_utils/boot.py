@@ -28,8 +28,9 @@ RELEASE_ROW = "release_row"
 
 
 class Problem(NamedTuple):
-    """One disagreement. ``repairable``: completing the commit of the permanent version cures it (``release_row``: writing
-    the table anew).
+    """One disagreement.
+
+    ``repairable``: completing the commit of the permanent version cures it, or for ``release_row`` a new table.
     """
 
     code: str

@@ -6,10 +6,10 @@ r"""Everything that only the running node knows, from one ``emqx eval``.
 
 ``bin/emqx`` hands its arguments to ``su - USER -c "emqx \"$ARG\""`` when it drops to its runner user, so the
 expression contains no double quote, dollar sign, back-quote or backslash: strings are written as lists of characters.
-EMQX 4.2 hands them on without quotes besides: they are split at blanks, which does no harm, and each word is taken for a
-pattern of file names, so there are as few words as there can be.
-The answer is one line, ``{emqx_fleet,[...]}``, printed with ``~w``; before it in the line may stand what the login profile
-of the runner user prints.
+EMQX 4.2 hands them on without quotes besides: they are split at blanks, which does no harm, and each word is taken for
+a pattern of file names, so there are as few words as there can be.
+The answer is one line, ``{emqx_fleet,[...]}``, printed with ``~w``; before it in the line may stand what the runner
+user's login profile prints.
 """
 
 import re

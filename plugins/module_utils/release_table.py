@@ -133,5 +133,4 @@ def _term(value: Any) -> str:
         return '"{0}"'.format(value.replace("\\", "\\\\").replace('"', '\\"'))
     if isinstance(value, tuple):
         return "{{{0}}}".format(",".join(_term(part) for part in value))
-    parts = [_term(part) for part in value]  # type: List[str]
-    return "[{0}]".format(",\n ".join(parts))
+    return "[{0}]".format(",\n ".join(_term(part) for part in value))

@@ -5,7 +5,7 @@
 """What a node's own upgrade script does, told from its text.
 
 ``emqx unpack``, ``upgrade``, ``install``, ``downgrade`` and ``uninstall`` are run by ``bin/install_upgrade.escript``,
-which is that of the version that a restart would boot. Its text decides and not the version, for it may have been mended.
+which is that of the version that a restart would boot. Its text decides and not the version, for it may be mended.
 """
 
 import re
