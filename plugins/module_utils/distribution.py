@@ -236,7 +236,7 @@ class _Session:
         if answer[:1] == b"h" and answer[1] in (2, 3):
             word, start = decode(answer, 2)
             if word == ("atom", "ok"):
-                return answer[start : decode(answer, start)[1]]
+                return answer[start : end_of(answer, start)]
         raise ValueError("the question {0}".format(complaint))
 
     def _call(self, module: str, function: str, arguments: bytes) -> bytes:
@@ -352,6 +352,26 @@ def decode(data: bytes, at: int, depth: int = 0) -> Tuple[Any, int]:
         pairs, at = _decode_many(data, at, 2 * count, depth)
         return {_key(key): value for key, value in zip(pairs[::2], pairs[1::2])}, at
     return _decode_other(data, at, tag, depth)
+
+
+def end_of(data: bytes, at: int) -> int:
+    """Where the term that begins at ``at`` ends, however deep: a list of an expression is terms within terms."""
+    missing = 1
+    while missing:
+        missing -= 1
+        tag = data[at : at + 1]
+        if tag in (b"h", b"i"):
+            count, at = (data[at + 1], at + 2) if tag == b"h" else _size(data, at + 1, ">I")
+            missing += count
+        elif tag == b"l":
+            count, at = _size(data, at + 1, ">I")
+            missing += count + 1
+        elif tag == b"t":
+            count, at = _size(data, at + 1, ">I")
+            missing += 2 * count
+        else:
+            at = decode(data, at)[1]
+    return at
 
 
 _NUMBERS = {b"a": (">B", 1), b"b": (">i", 4), b"F": (">d", 8)}
