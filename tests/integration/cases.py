@@ -188,5 +188,5 @@ def _check_end(case: Case, node: Node) -> None:
 def load() -> list[Case]:
     """All cases, in the order of the table."""
     if not CASES:
-        from . import faults_files, faults_kills, faults_nodes, faults_packages  # noqa: F401 -- each adds its cases
+        from . import faults_files, faults_kills, faults_nodes, faults_official, faults_packages  # noqa: F401 -- each adds its cases
     return CASES

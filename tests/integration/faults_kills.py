@@ -63,10 +63,10 @@ def command_killed_while_it_copies(node: Node) -> Steps:
     node.provide()
     node.emqx("upgrade", "--no-permanent", NEW)
     with node.fault("slow_copy", "60"):
-        yield node.at_line("^Made release permanent", then=lambda: _kill_when_torn(node))
+        yield node.at_line("^Made release permanent", then=lambda: kill_when_torn(node))
 
 
-def _kill_when_torn(node: Node, module: bool = False) -> None:
+def kill_when_torn(node: Node, module: bool = False) -> None:
     model, path = node.inside(f"bin/cuttlefish-{NEW}"), node.inside("bin/cuttlefish")
     assert node.wait_for(lambda: 0 < path.stat().st_size < model.stat().st_size, 60), "nothing is half-written"
     if module:
@@ -82,7 +82,7 @@ def killed_while_it_copies(node: Node) -> Steps:
     node.provide()
     node.emqx("upgrade", "--no-permanent", NEW)
     with node.fault("slow_copy", "60"):
-        yield node.at_line("^Made release permanent", then=lambda: _kill_when_torn(node, module=True))
+        yield node.at_line("^Made release permanent", then=lambda: kill_when_torn(node, module=True))
     assert node.torn() or node.boots() == OLD
     result = yield None
     assert result.actions == ["repair_commit"], result.story
@@ -98,7 +98,7 @@ def killed_while_it_copies_and_stopped(node: Node) -> Steps:
     node.provide()
     node.emqx("upgrade", "--no-permanent", NEW)
     with node.fault("slow_copy", "60"):
-        yield node.at_line("^Made release permanent", then=lambda: _kill_when_torn(node, module=True))
+        yield node.at_line("^Made release permanent", then=lambda: kill_when_torn(node, module=True))
     node.crash()
     assert node.host.exec([node.host.executable, "start"], check=False).returncode != 0, "it started all the same"
     result = yield None
