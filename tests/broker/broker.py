@@ -108,9 +108,9 @@ class Broker:
             f"cluster.static.seeds = {','.join(self.seeds)}\n"
         )
 
-    def provide(self, version: str, variant: str = "") -> Path:
-        """Copy a package to where `emqx unpack` looks for it."""
-        source = package(version, variant, self.out)
+    def provide(self, version: str, variant: str | None = None) -> Path:
+        """Copy a package, of the node's own variant unless told, to where `emqx unpack` looks for it."""
+        source = package(version, self.variant if variant is None else variant, self.out)
         target = self.home / "releases" / source.name
         shutil.copyfile(source, target)
         if self.runner_user and os.getuid() == 0:
