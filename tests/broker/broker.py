@@ -18,6 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parents[1] / ".build" / "broker"
 COOKIE = "emqxsecretcookie"
+VERSION = re.compile(r"-(4\.\d+\.\d+)-")
 # Where install_upgrade.escript unpacks; part of the contract.
 UNTAR = Path("/tmp")
 
@@ -28,13 +29,24 @@ def build(out: Path = OUT) -> Path:
     return out
 
 
+def folder_of(variant: str = "", out: Path = OUT) -> Path:
+    """Where the packages of a variant are; without one, the plain ones."""
+    return out / "variants" / variant if variant else out / "packages"
+
+
 def package(version: str, variant: str = "", out: Path = OUT) -> Path:
-    """The zip of a version; variants are the directories below `variants`."""
-    folder = out / "variants" / variant if variant else out / "packages"
-    found = sorted(folder.glob(f"emqx-*{version}-otp*.zip"))
+    """The zip of a version; README.md lists the variants."""
+    folder = folder_of(variant, out)
+    found = sorted(p for p in folder.glob("emqx-*.zip") if f"-{version}-" in p.name)
     if len(found) != 1:
         raise FileNotFoundError(f"{len(found)} packages of {version} in {folder}")
     return found[0]
+
+
+def versions(variant: str = "", out: Path = OUT) -> list[str]:
+    """The versions that a variant has packages of, ascending."""
+    found = {match[1] for p in folder_of(variant, out).glob("emqx-*.zip") if (match := VERSION.search(p.name))}
+    return sorted(found, key=lambda version: [int(number) for number in version.split(".")])
 
 
 def unzip(source: Path, target: Path) -> None:
@@ -96,9 +108,9 @@ class Broker:
             f"cluster.static.seeds = {','.join(self.seeds)}\n"
         )
 
-    def provide(self, version: str, variant: str = "") -> Path:
-        """Copy a package to where `emqx unpack` looks for it."""
-        source = package(version, variant, self.out)
+    def provide(self, version: str, variant: str | None = None) -> Path:
+        """Copy a package, of the node's own variant unless told, to where `emqx unpack` looks for it."""
+        source = package(version, self.variant if variant is None else variant, self.out)
         target = self.home / "releases" / source.name
         shutil.copyfile(source, target)
         if self.runner_user and os.getuid() == 0:

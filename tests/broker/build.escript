@@ -2,19 +2,34 @@
 %% SPDX-License-Identifier: GPL-3.0-or-later
 %% Copyright (c) 2026 emqx.fleet contributors
 %%
-%% The Erlang half of the build: build.escript SOURCES STAGE DESCRIPTION VERSION...
+%% The Erlang half of the build: build.escript SOURCES STAGE EDITION DESCRIPTION VERSION...
+%% where a VERSION is VERSION,ERTS,GENERATION,FLAG,FLAG...: ERTS is said to be its number, GENERATION is 19 where the
+%% code is the newest that there is and less where it is older, and a FLAG is a macro for our modules.
 %% Leaves STAGE/lib (every application in every version), STAGE/releases/<V>/ and STAGE/cuttlefish-<V>.
 -mode(compile).
 
 -define(OTP_APPS, [kernel, stdlib, sasl, crypto, compiler]).
 
-main([Sources, Stage, Description | Versions]) ->
+main([Sources, Stage, Edition, Description | Specs]) ->
+    Versions = [specify(string:lexemes(Spec, ",")) || Spec <- Specs],
+    put(edition, Edition),
     [otp_app(App, Stage) || App <- ?OTP_APPS],
     [our_apps(Sources, Stage, Description, V, Versions) || V <- Versions],
     [release(Stage, V) || V <- Versions],
     [relup(Stage, V, before(V, Versions)) || V <- Versions],
     [cuttlefish(Sources, Stage, V) || V <- Versions],
     io:format("~s~n", [erlang:system_info(system_architecture)]).
+
+specify([V, Erts, Generation | Flags]) ->
+    put(V, #{erts => Erts, generation => list_to_integer(Generation), flags => [list_to_atom(F) || F <- Flags]}),
+    V.
+
+generation(V) ->
+    maps:get(generation, get(V)).
+
+%% The Enterprise edition is told by this one.
+our_names() ->
+    [ekka, esockd, emqx | [emqx_license || get(edition) =:= "ee"]].
 
 %% A version knows the ones before it, as in EMQX: it can come from them and go back to them.
 before(V, Versions) ->
@@ -45,14 +60,11 @@ copy(From, To) ->
 
 app_version(emqx, V) -> V;
 app_version(ekka, _) -> "0.8.1.11";
-app_version(esockd, V) -> case patch(V) >= 19 of true -> "5.8.10"; false -> "5.8.9" end.
-
-patch(V) ->
-    [_, _, Patch | _] = string:lexemes(V, ".-"),
-    list_to_integer(Patch).
+app_version(esockd, V) -> case generation(V) >= 19 of true -> "5.8.10"; false -> "5.8.9" end;
+app_version(emqx_license, _) -> "4.4.0".
 
 our_apps(Sources, Stage, Description, V, Versions) ->
-    [our_app(App, Sources, Stage, Description, V, Versions) || App <- [ekka, esockd, emqx]].
+    [our_app(App, Sources, Stage, Description, V, Versions) || App <- our_names()].
 
 our_app(App, Sources, Stage, Description, V, Versions) ->
     AppVersion = app_version(App, V),
@@ -62,7 +74,8 @@ our_app(App, Sources, Stage, Description, V, Versions) ->
     Modules = [M || M <- modules(Dir), present(M, V)],
     [{ok, M} = compile:file(filename:join(Dir, atom_to_list(M)),
                             [deterministic, no_debug_info, return_errors, report, warnings_as_errors, {outdir, Ebin},
-                             {d, 'VSN', V}, {d, 'PATCH', patch(V)}, {d, 'DESCRIPTION', Description}])
+                             {d, 'VSN', V}, {d, 'PATCH', generation(V)}, {d, 'DESCRIPTION', Description}
+                             | [{d, F} || F <- maps:get(flags, get(V))]])
      || M <- Modules],
     strip(filename:dirname(Ebin)),
     {ok, [{application, App, Keys}]} = file:consult(filename:join(Dir, atom_to_list(App) ++ ".app.src")),
@@ -80,7 +93,7 @@ our_app(App, Sources, Stage, Description, V, Versions) ->
 modules(Dir) ->
     [list_to_atom(filename:basename(F, ".erl")) || F <- lists:sort(filelib:wildcard("*.erl", Dir))].
 
-present(emqx_const_v2, V) -> patch(V) >= 19;
+present(emqx_const_v2, V) -> generation(V) >= 19;
 present(_, _) -> true.
 
 %% brutal before, soft after: clients that are idle keep the old code through one switch, and are ended by the next.
@@ -105,10 +118,11 @@ common(Target) ->
 release(Stage, V) ->
     Dir = filename:join([Stage, "releases", V]),
     Apps = [{kernel, permanent}, {stdlib, permanent}, {sasl, permanent}, {crypto, permanent}, {compiler, load},
-            {esockd, permanent}, {ekka, permanent}, {emqx, permanent}],
+            {esockd, permanent}, {ekka, permanent}, {emqx, permanent}
+            | [{A, permanent} || A <- our_names() -- [ekka, esockd, emqx]]],
     Rel = fun(Which) ->
-                  {release, {"emqx", V}, {erts, erlang:system_info(version)},
-                   [{A, vsn(Stage, A, V), T} || {A, T} <- Which]}
+                  {release, {"emqx", V}, {erts, maps:get(erts, get(V))},
+                   [{A, vsn(A, V), T} || {A, T} <- Which]}
           end,
     write(filename:join(Dir, "emqx.rel"), [Rel(Apps)]),
     write(filename:join(Dir, "start_clean.rel"), [Rel(lists:sublist(Apps, 2))]),
@@ -122,13 +136,15 @@ release(Stage, V) ->
           [[{release, element(1, Name), V, element(2, Erts),
              [{A, AV, "./lib/" ++ atom_to_list(A) ++ "-" ++ AV} || {A, AV, _} <- Used], permanent}]]).
 
-vsn(Stage, App, V) when App =:= emqx; App =:= ekka; App =:= esockd ->
-    _ = Stage,
-    app_version(App, V);
-vsn(_, App, _) ->
-    _ = application:load(App),
-    {ok, Version} = application:get_key(App, vsn),
-    Version.
+vsn(App, V) ->
+    case lists:member(App, our_names()) of
+        true ->
+            app_version(App, V);
+        false ->
+            _ = application:load(App),
+            {ok, Version} = application:get_key(App, vsn),
+            Version
+    end.
 
 script(Stage, Dir, Rel, Name, Options) ->
     {ok, _, _} = systools:make_script(filename:join(Dir, Rel),
@@ -142,7 +158,12 @@ relup(Stage, V, Others, Name) ->
     File = fun(X) -> filename:join([Stage, "releases", X, "emqx"]) end,
     {ok, Relup, _, _} = systools:make_relup(File(V), [File(O) || O <- Others], [File(O) || O <- Others],
                                             [silent, noexec, {path, paths(Stage)}]),
-    write(filename:join([Stage, "releases", V, Name]), [Relup]).
+    write(filename:join([Stage, "releases", V, Name]), [hot(Relup)]).
+
+%% Another ERTS would restart the virtual machine; EMQX takes that out of its own relups, and so do we.
+hot({V, Up, Down}) ->
+    Restarts = [restart_new_emulator, restart_emulator],
+    {V, [{O, D, Is -- Restarts} || {O, D, Is} <- Up], [{O, D, Is -- Restarts} || {O, D, Is} <- Down]}.
 
 paths(Stage) ->
     [filename:join([Stage, "lib", "*", "ebin"])].

@@ -174,7 +174,7 @@ class Replay:
         return text.strip("\n") if text.strip("\n") == "" else text
 
     def state(self) -> dict[str, Any]:
-        """The state on the disk, as far as the recording holds it."""
+        """The state on the disk, as far as a recording may hold it."""
         home = self.node.home
         files = []
         for path in [*home.glob("bin/*"), *home.glob("releases/*"), *home.glob("releases/4*/*")]:
@@ -182,19 +182,26 @@ class Replay:
                 mode = path.lstat().st_mode
                 files.append(f"{'l' if path.is_symlink() else '-'}{permissions(mode)} {path.relative_to(home)}")
         table = (home / "releases" / "RELEASES").read_text()
+        boots = re.findall(r'^REL_VSN="(.*)"', (home / "releases" / "emqx_vars").read_text(), re.MULTILINE)
+        names = [str(path.relative_to(home)) for folder in ("bin", "releases") for path in (home / folder).iterdir()]
         return {
             "files": sorted(self.ours(x) for x in files),
+            "names": sorted(self.ours(x) for x in names),
             "start_erl.data": re.sub(r"^[\d.]+ ", "", (home / "releases" / "start_erl.data").read_text()),
-            "emqx_vars": re.findall(r'^REL_VSN="(.*)"', (home / "releases" / "emqx_vars").read_text(), re.MULTILINE),
+            "emqx_vars": boots,
+            "appended": boots[1:],
             "RELEASES": dict(re.findall(r'\{release,"emqx","([^"]+)".*?\],\s*(\w+)\}', table, re.DOTALL)),
         }
 
     def recorded_state(self, case: dict[str, Any]) -> dict[str, Any]:
-        """What the recording says of the same."""
-        after = dict(case["after"])
-        del after["emqx_untar"]
-        after["files"] = sorted(x for x in after["files"] if x[0] != "d" and x.split()[1] not in NOT_OURS)
-        after["start_erl.data"] = after["start_erl.data"].split()[1]
+        """What the recording says of the same; most have modes of files, group p their names alone."""
+        after = {key: value for key, value in case["after"].items() if key != "emqx_untar"}
+        if "files" in after:
+            after["files"] = sorted(x for x in after["files"] if x[0] != "d" and x.split()[1] not in NOT_OURS)
+        if "names" in after:
+            after["names"] = sorted(set(after["names"]) - NOT_OURS)
+        if "start_erl.data" in after:
+            after["start_erl.data"] = after["start_erl.data"].split()[1]
         return after
 
 

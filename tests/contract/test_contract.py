@@ -366,6 +366,28 @@ def test_n_three_versions(make_node: MakeNode) -> None:
     replay.until("n05d-status")
 
 
+def test_p_a_script_that_looks_for_a_directory(make_node: MakeNode) -> None:
+    """Versions up to 4.4.14 unpack anew whatever is `unpacked`; where that succeeds, the node never starts again."""
+    node = make_node("4.4.18", variant="script14")
+    node.start()
+    zip_19 = node.provide("4.4.19")
+    replay = Replay("p", node)
+    replay.until("p02-s14-versions")
+    zip_19.unlink()
+    (node.home / "releases" / "emqx-4.4.19.tar.gz").unlink()
+    replay.until("p06-s14-versions")
+    node.provide("4.4.19")
+    replay.until("p19-s14-stop")
+    # By the node's own table nothing is wrong, and it goes on.
+    assert node.pids()
+    node.kill()
+    case = replay.next_case("p20-s14-start")
+    # It is waited for as long as one likes, and of what it said only a warning about the cookie came before that.
+    outcome = replay.run(case["cmd"].replace("timeout 60", "timeout 5"))
+    assert (outcome.rc, outcome.stdout) == (case["rc"], "")
+    assert node.pids() == []
+
+
 def test_y_idle(make_node: MakeNode) -> None:
     """The calls; what becomes of the clients is in test_clients.py."""
     replay = Replay("y", fresh(make_node))

@@ -244,6 +244,6 @@ def test_enterprise(make_node: MakeNode) -> None:
     node = make_node("4.4.18", variant="ee")
     node.start()
     assert "sysdescr  : EMQX Enterprise" in node.ctl("broker").stdout
-    node.provide("4.4.19", "ee")
+    node.provide("4.4.19")
     assert node.emqx("upgrade", "4.4.19").returncode == 0
     assert node.emqx("restart").stdout.splitlines()[-1] == "EMQX Enterprise 4.4.19 is started successfully!"

@@ -148,6 +148,7 @@ class Node:
         self.clients: IdleClients | None = None
         self.under_way: list[Running] = []
         self._plain = self.host.spec
+        self.form = ""
         self.host.put(library, LIBRARY)
 
     def wait_for(self, condition: Callable[[], bool], seconds: float, pause: float = 0.01) -> bool:
@@ -164,15 +165,21 @@ class Node:
 
     def reset(
         self,
-        version: str = OLD,
+        version: str = "",
         *,
+        form: str = "",
         layout: str = "unpacked",
         runner_user: str = "",
         clients: int = 4,
         start: bool = True,
     ) -> None:
-        """A freshly installed broker, started, with idle clients; nothing of what was before is left."""
+        """A freshly installed broker, started, with idle clients; nothing of what was before is left.
+
+        ``form`` is a variant of the test broker (``4.2``) that ``version`` is of, and that packages are provided of
+        from now on; without a version it is the one that is upgraded from (:attr:`old`).
+        """
         self.drop_clients()
+        self.form = form
         self.faults.undo(self.host.name)
         self.host.group.freeze(False)
         self.kill_everything()
@@ -185,7 +192,12 @@ class Node:
         )
         self.host.exec(["sh", "-c", script], privileged=True)
         self.host.spec = dataclasses.replace(
-            self._plain, version=version, layout=layout, runner_user=runner_user, cookie=COOKIE
+            self._plain,
+            version=version or self.old,
+            package=form or self._plain.package,
+            layout=layout,
+            runner_user=runner_user,
+            cookie=COOKIE,
         )
         broker.install(self.host)
         if start:
@@ -283,17 +295,33 @@ class Node:
         if self.host.spec.runner_user:
             self.host.exec(["chown", "-R", f"{self.host.spec.runner_user}:", inside])
 
-    def provide(self, version: str = NEW, variant: str = "", name: str = "", folder: str = "") -> str:
-        """Put a package on the node, into ``releases/`` unless told where; gives its path there."""
-        source = packages.package(version, variant)
+    @property
+    def old(self) -> str:
+        """The version of its form that a test upgrades from."""
+        return packages.versions(self.form)[-2] if self.form else OLD
+
+    @property
+    def new(self) -> str:
+        """The version of its form that a test upgrades to."""
+        return packages.versions(self.form)[-1] if self.form else NEW
+
+    def provide(self, version: str = "", variant: str | None = None, name: str = "", folder: str = "") -> str:
+        """Put a package on the node, into ``releases/`` unless told where; gives its path there.
+
+        Without a version it is the newest, without a variant it is of the node's form.
+        """
+        source = self._package(version, variant)
         target = f"{folder or self.root + '/releases'}/{name or source.name}"
         self.host.put(source, target)
         self.own(target)
         return target
 
-    def package_name(self, version: str = NEW) -> str:
-        """The name of a package."""
-        return packages.package(version).name
+    def package_name(self, version: str = "", variant: str | None = None) -> str:
+        """The name of the package that :meth:`provide` puts there."""
+        return self._package(version, variant).name
+
+    def _package(self, version: str, variant: str | None) -> Path:
+        return packages.package(version or self.new, self.form if variant is None else variant)
 
     def fault(self, name: str, argument: str = "") -> contextlib.ExitStack:
         """Switch one of the test broker's own faults on; gives what switches it off again."""

@@ -48,12 +48,15 @@ versions(Target, []) ->
 unpack(Target = {Release, _, _, _}, Options) ->
     Node = connect(Target),
     Version = proplists:get_value(version, Options),
+%% @if unpack-check
+    validate(Node, Version),
+%% @end
     case ensure_unpacked(Node, Release, Version) of
         {fresh, V} -> say("Unpacked successfully: ~p", [V]);
         {known, unpacked} -> say("Release ~s is already unpacked.", [Version]);
         {known, current} -> say("Release ~s is already installed and current.", [Version]);
         {known, permanent} -> say("Release ~s is already installed and set permanent.", [Version]);
-        {known, old} -> say("Release ~s is already installed but set old.", [Version]);
+        {known, old} -> say("Release ~s is marked old.", [Version]);
         {failed, Reason} ->
             say("Unpack failed: ~p.", [Reason]),
             print_versions(Node),
@@ -64,7 +67,9 @@ install(Target = {Release, _, _, _}, Options) ->
     Node = connect(Target),
     Version = proplists:get_value(version, Options),
     Permanent = proplists:get_value(permanent, Options, true),
+%% @if install-check
     validate(Node, Version),
+%% @end
     case ensure_unpacked(Node, Release, Version) of
         {fresh, V} ->
             say("Unpacked successfully: ~p.", [V]),
@@ -101,6 +106,9 @@ install(Target = {Release, _, _, _}, Options) ->
 uninstall(Target, Options) ->
     Node = connect(Target),
     Version = proplists:get_value(version, Options),
+%% @if boot-copy
+    copy_boot_file(running(Node)),
+%% @end
     case proplists:get_value(Version, releases(Node)) of
         undefined ->
             say("Release ~s is already uninstalled.", [Version]);
@@ -124,12 +132,22 @@ ensure_unpacked(Node, Release, Version) ->
     case proplists:get_value(Version, releases(Node)) of
         undefined ->
             unpack_package(Node, Release, Version);
+%% @if dir
+        unpacked ->
+            %% A file is looked for as if it were a directory, and never found.
+            case filelib:is_dir(filename:join(["releases", Version, "start.boot"])) of
+                true -> {known, unpacked};
+                false -> unpack_package(Node, Release, Version)
+            end;
+%% @end
+%% @if regular
         unpacked ->
             %% Its directory may have been removed by hand.
             case filelib:is_regular(filename:join(["releases", Version, "start.boot"])) of
                 true -> {known, unpacked};
                 false -> unpack_package(Node, Release, Version)
             end;
+%% @end
         Status ->
             {known, Status}
     end.
@@ -141,26 +159,32 @@ unpack_package(Node, Release, Version) ->
     say("unzip ~p", [Zips]),
     Tarball = "releases/" ++ Name ++ "-" ++ Version ++ ".tar.gz",
     repack(Zips, filename:absname(Tarball)),
-    case filelib:is_regular(Tarball) of
+    case filelib:is_file(Tarball) of
         true ->
             link(Version, Name, Tarball),
             say("Release ~s not found, attempting to unpack ~s", [Version, Tarball]),
             case call(Node, release_handler, unpack_release, [Version ++ "/" ++ Name]) of
                 {ok, Vsn} -> {fresh, Vsn};
-                {error, {existing_release, Vsn}} -> unpack_again(Node, Vsn, Version ++ "/" ++ Name);
+%% @if !trusting
+                {error, {existing_release, Vsn}} -> unpack_here(Name, Vsn), {fresh, Vsn};
+%% @end
                 {error, Reason} -> {failed, Reason}
             end;
         false ->
             {failed, release_package_not_found}
     end.
 
-%% Known to the node, and its directory is gone: the node has to forget it first.
-unpack_again(Node, Vsn, Package) ->
-    ok = call(Node, release_handler, set_removed, [Vsn]),
-    case call(Node, release_handler, unpack_release, [Package]) of
-        {ok, Vsn} -> {fresh, Vsn};
-        {error, Reason} -> {failed, Reason}
-    end.
+%% @if !trusting
+%% Known to the node, which unpacks nothing twice: this script does it instead. The table on the disk is made anew from
+%% this one version, whatever else was in it; the node's own table stays as it is.
+unpack_here(Name, Vsn) ->
+    {ok, Home} = file:get_cwd(),
+    [Tarball, Rel] = [filename:join([Home, "releases", Vsn, Name ++ Suffix]) || Suffix <- [".tar.gz", ".rel"]],
+    ok = erl_tar:extract(Tarball, [compressed, keep_old_files, {cwd, Home}]),
+    _ = release_handler:create_RELEASES(Home, Rel),
+    _ = file:delete(Tarball),
+    file:delete(Rel).
+%% @end
 
 %% The names stay relative while the directory changes, so a second package is looked for in the wrong place.
 %% Nothing removes the directories.
@@ -182,6 +206,13 @@ repack(Zips, Tarball) ->
 link(Version, Name, Tarball) ->
     Link = filename:join(["releases", Version, Name ++ ".tar.gz"]),
     ok = filelib:ensure_dir(Link),
+%% @if trusting
+    %% One that a failed attempt has left is not thought of.
+    case file:make_symlink(filename:absname(Tarball), Link) of
+        ok -> ok
+    end.
+%% @end
+%% @if !trusting
     case file:make_symlink(filename:absname(Tarball), Link) of
         ok ->
             ok;
@@ -190,6 +221,7 @@ link(Version, Name, Tarball) ->
             ok = file:delete(Link),
             ok = file:make_symlink(filename:absname(Tarball), Link)
     end.
+%% @end
 
 %% Switching
 
@@ -230,11 +262,20 @@ make_permanent(Node, Version) ->
     ok = call(Node, release_handler, make_permanent, [Version]),
     say("Made release permanent: ~p", [Version]),
     [copy_slowly(filename:join("bin", F ++ "-" ++ Version), filename:join("bin", F)) || F <- ?BIN_FILES],
-    {ok, _} = file:copy(filename:join(["releases", Version, "no_dot_erlang.boot"]), "bin/no_dot_erlang.boot"),
-    Erts = call(Node, erlang, system_info, [version]),
+%% @if boot-copy
+    copy_boot_file(Version),
+%% @end
+    %% What the node has just written there; the machine that runs is still the old one.
+    {ok, Data} = file:read_file("releases/start_erl.data"),
+    [Erts, _] = string:lexemes(binary_to_list(Data), " "),
     %% Not writable: nothing is said.
     file:write_file("releases/emqx_vars", io_lib:format("REL_VSN=\"~s\"\nERTS_VSN=\"~s\"\n", [Version, Erts]), [append]).
 
+%% @if boot-copy
+copy_boot_file(Version) ->
+    {ok, _} = file:copy(filename:join(["releases", Version, "no_dot_erlang.boot"]), "bin/no_dot_erlang.boot").
+
+%% @end
 %% In place, so that killed in between it leaves half a file. The fault makes that moment long enough to be met.
 copy_slowly(From, To) ->
     case file:read_file(data_file("faults/slow_copy")) of
@@ -279,6 +320,7 @@ running(Node) ->
         [] -> hd([V || {V, permanent} <- Releases])
     end.
 
+%% @if install-check
 validate(Node, Version) ->
     Wanted = major_minor(Version),
     Running = running(Node),
@@ -298,6 +340,7 @@ major_minor(Version) ->
         nomatch -> error({invalid_semver, Version})
     end.
 
+%% @end
 call(Node, Module, Function, Args) ->
     case rpc:call(Node, Module, Function, Args, ?TIMEOUT) of
         {badrpc, timeout} -> error({remote_call_timeout, Module, Function});

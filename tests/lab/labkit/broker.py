@@ -61,7 +61,7 @@ def find_package(spec: HostSpec) -> Path:
     variants = folder.parent / "variants"
     have = sorted(folder.glob("emqx-*.zip")) + sorted((variants / spec.edition).glob("emqx-*.zip"))
     if spec.package:
-        fitting = [path for path in [*have, *sorted(variants.glob("*/*.zip"))] if spec.package in _names(path)]
+        fitting = [path for path in [*have, *sorted(variants.glob("*/*.zip"))] if _is_called(path, spec)]
     else:
         start = re.compile(
             rf"{re.escape(EDITION_PREFIX[spec.edition])}{re.escape(spec.version)}-otp{re.escape(spec.otp)}"
@@ -78,9 +78,12 @@ def find_package(spec: HostSpec) -> Path:
     return fitting[0]
 
 
-def _names(package: Path) -> tuple[str, str]:
-    """How a fleet file may call a package: by its name, or with its folder where two have the same name."""
-    return package.name, f"{package.parent.name}/{package.name}"
+def _is_called(package: Path, spec: HostSpec) -> bool:
+    """Whether a fleet file means this package: its name, also with its folder, or a variant for the host's version."""
+    variant = package.parent.name
+    return spec.package in (package.name, f"{variant}/{package.name}") or (
+        spec.package == variant and f"-{spec.version}-" in package.name
+    )
 
 
 def unpacked(package: Path, cache: Path) -> Path:
@@ -157,10 +160,14 @@ def install(host: Host) -> None:
     variables: dict[str, str] = {}
     if spec.layout == "package":
         variables |= {
+            "RUNNER_BIN_DIR": "/usr/bin",
+            "RUNNER_LIB_DIR": f"{host.root_dir}/lib",
             "RUNNER_ETC_DIR": folders["etc"],
             "RUNNER_DATA_DIR": folders["data"],
             "RUNNER_LOG_DIR": folders["log"],
         }
+        if "RUNNER_ROOT_DIR=" in host.read(f"{host.root_dir}/releases/emqx_vars"):
+            variables["RUNNER_ROOT_DIR"] = host.root_dir
     if spec.runner_user:
         variables["RUNNER_USER"] = spec.runner_user
     if variables:
@@ -225,14 +232,17 @@ def _seeds(host: Host) -> list[str]:
 
 
 def _relabel(host: Host) -> None:
-    """Let the release say that it was built for another platform, as far as its files tell."""
-    words = {"amd64": "x86_64-pc-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
+    """Let the release say that it was built for another platform, as far as its files tell.
+
+    The text is OTP version, triple, word size, and platform.
+    """
+    triples = {"amd64": "x86_64-pc-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
     built_on = host.path(f"{host.root_dir}/releases/{host.spec.version}/BUILT_ON")
     if not built_on.exists():
         return
-    old = built_on.read_text(encoding="utf-8").strip()
-    system = words.get(host.spec.arch) or old.rpartition("-")[0]
-    built_on.write_text(f"{system}-{host.spec.platform}\n", encoding="utf-8")
+    otp, _unused, rest = built_on.read_text(encoding="utf-8").strip().partition("-")
+    triple = triples.get(host.spec.arch) or rest.rpartition("-")[0].removesuffix("-64")
+    built_on.write_text(f"{otp}-{triple}-64-{host.spec.platform}\n", encoding="utf-8")
 
 
 def _wait_for_clusters(hosts: Sequence[Host]) -> None:

@@ -26,7 +26,10 @@ FLEET = {
         "blue": {"runner_user": "emqx", "layout": "package", "hosts": {"b1": {}, "b2": {"version": "4.4.17"}}},
         "dark-green": {"hosts": {"g1": {"port": 1884}, "g2": {"broker": "stopped", "platform": "ubuntu20.04"}}},
     },
-    "hosts": {"spare": {"broker": "none"}},
+    "hosts": {
+        "spare": {"broker": "none"},
+        "old": {"version": "4.2.13", "package": "4.2", "layout": "package", "runner_user": "emqx"},
+    },
 }
 
 
@@ -53,7 +56,7 @@ def test_each_runs_what_it_shall(lab: Lab) -> None:
     assert len(find(lab.host("g1"), "broker")) == 1
     assert find(lab.host("g2"), "broker") == []
     assert lab.host("g2").exec(["/opt/emqx/bin/emqx", "ping"], check=False).returncode != 0
-    assert lab.host("g2").read("/opt/emqx/releases/4.4.18/BUILT_ON").strip().endswith("-ubuntu20.04")
+    assert lab.host("g2").read("/opt/emqx/releases/4.4.18/BUILT_ON").strip().endswith("-64-ubuntu20.04")
     assert lab.host("spare").exec(["ls", "/opt"]).stdout == ""
 
 
@@ -70,9 +73,34 @@ def test_the_package_layout_is_that_of_a_package(lab: Lab) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("name", ["b1", "old"])
+def test_a_packaged_broker_is_called_through_its_link(lab: Lab, name: str) -> None:
+    """Its variables name the folders outright, whatever an unpacked one says; root becomes the user by `su`."""
+    host = lab.host(name)
+    said = host.read("/usr/lib/emqx/releases/emqx_vars")
+    assert 'RUNNER_BIN_DIR="/usr/bin"\n' in said
+    assert ('RUNNER_ROOT_DIR="/usr/lib/emqx"\n' in said) == (name == "old")
+    assert "$(cd" not in said
+    assert host.exec(["/usr/bin/emqx", "root_dir"], user="root").stdout == '"/usr/lib/emqx"\n'
+    assert host.exec(["/usr/bin/emqx", "versions"], user="emqx").stdout.endswith("\tpermanent\n\n")
+
+
+@pytest.mark.root
+def test_a_banner_of_the_user_comes_before_every_answer(lab: Lab) -> None:
+    """`su -` makes a login: what the profile prints stands in front, without a line of its own if it has none."""
+    host = lab.host("b1")
+    home = host.exec(["sh", "-c", "echo ~emqx"]).stdout.strip()
+    host.write(f"{home}/.profile", "printf 'Welcome '\n")
+    try:
+        assert host.exec(["/usr/bin/emqx", "ping"], user="root").stdout == "Welcome pong\n"
+    finally:
+        host.path(f"{home}/.profile").unlink()
+
+
+@pytest.mark.root
 def test_the_inventory_has_the_clusters(lab: Lab) -> None:
     every = json.loads(lab.inventory.read_text(encoding="utf-8"))["all"]
-    assert set(every["hosts"]) == {"b1", "b2", "g1", "g2", "spare"}
+    assert set(every["hosts"]) == {"b1", "b2", "g1", "g2", "spare", "old"}
     assert {name: set(group["hosts"]) for name, group in every["children"]["emqx"]["children"].items()} == {
         "blue": {"b1", "b2"},
         "dark_green": {"g1", "g2"},
@@ -115,7 +143,7 @@ def test_clients_through_the_command_line(lab: Lab, tmp_path: Path) -> None:
     argv += ["--duration", "2", "--result", str(tmp_path / "result.json")]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
     total = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["total"]
-    assert (total["clients"], total["kept"], total["lost"]) == (24, 24, 0)
+    assert (total["clients"], total["kept"], total["lost"]) == (32, 32, 0)
     assert total["received"] == total["sent"] > 0
 
 

@@ -4,7 +4,12 @@
 -module(emqx_stats).
 -export([getstats/0, getstat/1]).
 
--define(NAMES, ['channels', 'connections', 'live_connections', 'retained', 'routes', 'sessions',
+-ifdef(live_connections).
+-define(LIVE, ['live_connections']).
+-else.
+-define(LIVE, []).
+-endif.
+-define(NAMES, ['channels', 'connections'] ++ ?LIVE ++ ['retained', 'routes', 'sessions',
                 'suboptions', 'subscribers', 'subscriptions', 'subscriptions.shared', 'topics']).
 
 getstats() ->

@@ -10,12 +10,21 @@ version() ->
 sysdescr() ->
     emqx_app:get_description().
 
-%% Falls back to zero when the application is restarted in the same operating system process.
 started() ->
     persistent_term:put(?MODULE, erlang:monotonic_time(second)).
 
+-ifdef(vm_uptime).
+age() ->
+    {Milliseconds, _} = erlang:statistics(wall_clock),
+    Milliseconds div 1000.
+-else.
+%% Falls back to zero when the application is restarted in the same operating system process.
+age() ->
+    erlang:monotonic_time(second) - persistent_term:get(?MODULE, erlang:monotonic_time(second)).
+-endif.
+
 uptime() ->
-    Seconds = erlang:monotonic_time(second) - persistent_term:get(?MODULE, erlang:monotonic_time(second)),
+    Seconds = age(),
     {Days, {H, M, S}} = calendar:seconds_to_daystime(Seconds),
     Parts = lists:dropwhile(fun({N, _}) -> N =:= 0 end,
                             [{Days, "days"}, {H, "hours"}, {M, "minutes"}, {S, "seconds"}]),
