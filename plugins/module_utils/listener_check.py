@@ -4,18 +4,19 @@
 
 """Does each listener take a new connection? Tried from the node itself, as a client would, without speaking MQTT.
 
-A listener stays in the broker's table when it takes no connections any more: with esockd 5.8.7, to which EMQX 4.3.18 and
-4.4.7 upgrade hot, every new TLS connection crashes before the first byte of the broker's answer.
+A listener stays in the broker's table when it takes no connections any more: with esockd 5.8.7, to which EMQX 4.3.18
+and 4.4.7 upgrade hot, every new TLS connection crashes before the first byte of the broker's answer.
 
-What a try costs the broker, by the sources of EMQX 4.2 to 4.4 and esockd 5.6 to 5.8: one accepted connection, which takes
-one token of ``max_conn_rate`` (1000 a second unless set) and a place below ``max_connections`` for a moment. Without an
-MQTT CONNECT there is no client: none of its hooks run, ``connections.count`` counts a client from its CONNECT on, flapping
-is detected by client identifier. A connection that closes in that state ends its process with ``{shutdown, tcp_closed}``,
-which is counted in the listener's statistics and not logged; one that waits for a PROXY protocol header ends with
-``proxy_proto_close``, likewise. Logged as an error are a TLS handshake that fails (for want of a client certificate) and
-an address that the listener's access rules refuse, as for any such client. Nothing waits for a time-out of the broker's.
+What a try costs the broker, by the sources of EMQX 4.4.18 and esockd 5.8.9: one accepted connection, which takes one
+token of ``max_conn_rate`` (1000 a second unless set) and a place below ``max_connections`` for a moment. Without an
+MQTT CONNECT there is no client: none of the hooks run, ``connections.count`` counts a client from its CONNECT on, and
+flapping goes by client identifier. A connection that is closed in that state ends its process with ``tcp_closed``, one
+that waits for a PROXY protocol header with ``proxy_proto_close``: the listener's statistics count it, no log has it.
+What is logged as an error, as for any such client, is a TLS handshake that fails for want of a client certificate, and
+an address that the listener's access rules refuse. The connection is closed by us, so no time-out of the broker's runs.
 """
 
+import contextlib
 import ipaddress
 import re
 import socket
@@ -42,8 +43,8 @@ def answers(listeners: List[Dict[str, str]], timeout: float = TIMEOUT) -> List[D
     """Try every TCP listener once, all at the same time.
 
     ``listeners``: as in NodeFacts, ``protocol`` and ``listen_on``. Returns one row a listener, in their order, with
-    ``protocol``, ``listen_on``, ``tls``, ``answers`` and ``reason`` (null or a few words). Listeners of UDP and DTLS, and
-    those whose address is not understood, are left out. Takes not much longer than ``timeout`` seconds altogether.
+    ``protocol``, ``listen_on``, ``tls``, ``answers`` and ``reason`` (null or a few words). Listeners of UDP and DTLS,
+    and those whose address is not understood, are left out. Takes not much longer than ``timeout`` seconds altogether.
     """
     rows = []  # type: List[Dict[str, Any]]
     threads = []
@@ -109,7 +110,7 @@ def _refusal(target: Tuple[List[str], int], tls: bool, timeout: float) -> Option
 
 
 def _plain_refusal(connection: socket.socket, deadline: float) -> Optional[str]:
-    """The kernel takes connections also for a program that does not: only that it ends ours after us shows it at work."""
+    """The kernel takes connections also for a program that does not; that it ends ours after us shows it at work."""
     connection.settimeout(QUIET_SECONDS)
     try:
         if not connection.recv(1):
@@ -152,11 +153,9 @@ def _tls_refusal(connection: socket.socket, deadline: float) -> Optional[str]:
             if _wants_certificate(tls, error):
                 return None
             return "it ends a new connection right after the TLS handshake: {0}".format(_words(error))
-        try:
+        # It has answered; how it says goodbye does not matter.
+        with contextlib.suppress(OSError, ValueError):
             tls.unwrap()
-        except (OSError, ValueError):
-            # It has answered; how it says goodbye does not matter.
-            pass
     return None
 
 
@@ -178,7 +177,7 @@ def _context() -> ssl.SSLContext:
 def _wants_certificate(tls: ssl.SSLSocket, error: OSError) -> bool:
     """Whether the broker only misses a client certificate.
 
-    The same alert also says that it has no cipher or certificate of its own to offer, but then before a cipher is agreed.
+    The same alert also says that it has no cipher or certificate of its own to offer, but before a cipher is agreed.
     """
     reason = getattr(error, "reason", None) or ""
     return bool(_CERTIFICATE_ALERTS.search(str(reason).upper())) and tls.cipher() is not None

@@ -105,7 +105,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Tuple[str, str]:
 
 
 def server_context(certificate: Optional[Tuple[str, str]], newest: str = "", mutual: bool = False) -> ssl.SSLContext:
-    """``newest``: ``TLSv1`` or ``TLSv1_2``, beyond which the server does not go. ``mutual``: it demands a certificate."""
+    """``newest``: ``TLSv1`` or ``TLSv1_2``, beyond which it does not go. ``mutual``: it demands a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if certificate:
         context.load_cert_chain(*certificate)
@@ -151,7 +151,8 @@ def test_nothing_is_sent() -> None:
     ("handler", "said"),
     [
         (at_once, "ends a new connection at once"),
-        (reset, "resets a new connection at once"),
+        # It may be that early that it is not even connected.
+        (reset, "reset"),
         (None, "is not taken care of"),
     ],
 )
