@@ -136,7 +136,7 @@ def test_a_listener_that_takes_a_connection() -> None:
 
 def test_nothing_is_sent() -> None:
     """No MQTT, nothing that would count as a client."""
-    received = []  # type: List[bytes]
+    received: List[bytes] = []
 
     def read(connection: socket.socket) -> None:
         connection.settimeout(5)
