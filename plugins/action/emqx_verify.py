@@ -65,7 +65,7 @@ class ActionModule(ActionBase):
 
     def _read(self, options: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         arguments = {name: options[name] for name in ("executable", "timeout") if options[name] is not None}
-        arguments["old_code"] = False
+        arguments.update(old_code=False, verification=True)
         return run_module(self, "emqx_release_info", arguments, task_vars, options["reconnect_timeout"])
 
     def _checks(self, options: dict[str, Any], facts: dict[str, Any]) -> list[verdicts.Check]:

@@ -12,7 +12,13 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from ansible_collections.emqx.fleet.plugins.module_utils import boot, probe, release_table, upgrade_script
+from ansible_collections.emqx.fleet.plugins.module_utils import (
+    boot,
+    listener_check,
+    probe,
+    release_table,
+    upgrade_script,
+)
 from ansible_collections.emqx.fleet.plugins.module_utils.access import unwritable_for
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult, EmqxCommand
@@ -40,18 +46,20 @@ def collect(
     state_dir: Optional[StateDir] = None,
     check_version: Optional[str] = None,
     old_code: bool = True,
+    verification: bool = False,
 ) -> Tuple[Dict[str, Any], CommandResult]:
     """NodeFacts, and the result of the one command that was run for them.
 
     ``check_version``: an unpacked or old release that the node shall check as if it were to be installed
     (``dry_check``: ``version``, ``passed``, ``message``; null where there is nothing to check). Without ``old_code``
-    the processes are not searched for old code, and that fact is null.
+    the processes are not searched for old code, and that fact is null. With ``verification`` a new connection to each
+    listener is tried (``listener_answers``) and the settings are read (``settings``), which are null otherwise.
     """
     patch_paths = sorted(glob.glob(os.path.join(glob.escape(installation.data_dir), "patches", "*.beam")))
-    node, result = probe.ask(command, patch_paths, check_version, old_code)
+    node, result = probe.ask(command, patch_paths, check_version, old_code, verification)
     pid = node.pid if node else installation.broker_pid()
     if node is None and pid is not None and _no_command_works(installation):
-        node = probe.ask_directly(pid, command.timeout, patch_paths, check_version, old_code)
+        node = probe.ask_directly(pid, command.timeout, patch_paths, check_version, old_code, verification)
     if node is not None:
         facts = _of_running_node(installation, node, patch_paths)
     else:
@@ -74,6 +82,8 @@ def collect(
         unwritable=unwritable_for(user, needed_paths(installation)),
         dry_check=node.dry_check(check_version) if node and check_version else None,
         unpacks_in_switch=upgrade_script.read(installation).unpacks_in_switch,
+        settings=node.settings if node else None,
+        listener_answers=listener_check.answers(facts["listeners"]) if node and verification else None,
         clock=time.time(),
         clock_offset=None,
         operation=state_dir.operation() if state_dir else None,

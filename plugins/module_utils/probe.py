@@ -62,6 +62,14 @@ _FACTS = (
         " || {M, _} <- code:all_loaded(), erlang:check_old_code(M)]",
     ),
     (
+        # Values stay on the node: a digest of 32 bits of each, keyed with the cookie, so that without it a guess cannot
+        # be checked. phash2 first, since equal maps may have unequal external terms.
+        "settings",
+        "[{A, [{K, erlang:phash2(erlang:md5(term_to_binary({erlang:get_cookie(), A, K,"
+        " erlang:phash2(V, 4294967296)})), 4294967296)} || {K, V} <- application:get_all_env(A)]}"
+        " || {A, _, _} <- application:which_applications()]",
+    ),
+    (
         # A release that is neither unpacked nor old has nothing to check. The reason may hold a whole beam file.
         "dry_check",
         "case [S || {_, V, _, S} <- release_handler:which_releases(), V =:= %(check)s,"
@@ -84,17 +92,21 @@ def characters(text: str) -> str:
 
 
 def expression(
-    patches: Sequence[str] = (), check_version: Optional[str] = None, old_code: bool = True, printed: bool = True
+    patches: Sequence[str] = (),
+    check_version: Optional[str] = None,
+    old_code: bool = True,
+    settings: bool = False,
+    printed: bool = True,
 ) -> str:
     """The Erlang expression that prints all facts, or whose value is their text as a binary.
 
     ``patches``: absolute paths of ``*.beam`` files that shadow modules of the release at the next start.
     ``check_version``: a release that the release handler shall check as if it were to be installed. ``old_code``: look
     at every process for code from before the last switch, which on a node with many clients takes a while.
+    ``settings``: digests of every setting of every application, some hundreds of them.
     """
-    left_out = {
-        name for name, wanted in (("dry_check", check_version is not None), ("old_code", old_code)) if not wanted
-    }
+    asked = {"dry_check": check_version is not None, "old_code": old_code, "settings": settings}
+    left_out = {name for name, wanted in asked.items() if not wanted}
     pairs = []
     for path in patches:
         module = path.rpartition("/")[2][: -len(".beam")]
@@ -178,7 +190,10 @@ class Probe:
 
     @property
     def uptime_seconds(self) -> Optional[int]:
-        """Of the broker application; falls when a relup crashed and restarted it."""
+        """Of the broker application up to 4.3.12 and 4.4.1, of the virtual machine from 4.3.13 and 4.4.2 on.
+
+        Across that border it rises or falls without any restart, so it only shows.
+        """
         return uptime_seconds(self._text("uptime"))
 
     @property
@@ -283,6 +298,19 @@ class Probe:
             return None
         return [{"module": to_str(row[0]), "processes": row[1]} for row in self._rows("old_code") if row[1]]
 
+    @property
+    def settings(self) -> Optional[Dict[str, Dict[str, int]]]:
+        """Application -> name of a setting -> digest of its value; None where it was not asked for or is not known.
+
+        A digest can be compared with one of the same node only, and of the same cookie.
+        """
+        if _missing(self._answer.get("settings")):
+            return None
+        return {
+            "{0}".format(application): {"{0}".format(key): digest for key, digest in rows}
+            for application, rows in self._rows("settings")
+        }
+
     def dry_check(self, version: str) -> Optional[Dict[str, Any]]:
         """The release handler's own check of ``version``; None where there was nothing to check."""
         value = self._answer.get("dry_check")
@@ -310,23 +338,33 @@ def uptime_seconds(text: Optional[str]) -> Optional[int]:
 
 
 def ask(
-    command: EmqxCommand, patches: Sequence[str] = (), check_version: Optional[str] = None, old_code: bool = True
+    command: EmqxCommand,
+    patches: Sequence[str] = (),
+    check_version: Optional[str] = None,
+    old_code: bool = True,
+    settings: bool = False,
 ) -> Tuple[Optional[Probe], CommandResult]:
     """Ask the node for everything. The probe is None where it did not answer."""
-    result = command.read("eval", expression(patches, check_version, old_code))
+    result = command.read("eval", expression(patches, check_version, old_code, settings))
     answer = parse_answer(result.stdout) if result.rc == 0 else None
     return (None if answer is None else Probe(answer)), result
 
 
 def ask_directly(
-    pid: int, timeout: float, patches: Sequence[str] = (), check_version: Optional[str] = None, old_code: bool = True
+    pid: int,
+    timeout: float,
+    patches: Sequence[str] = (),
+    check_version: Optional[str] = None,
+    old_code: bool = True,
+    settings: bool = False,
 ) -> Optional[Probe]:
     """Ask the broker ``pid`` over its distribution port, which needs no command; None where it does not answer."""
     peer = distribution.peer_of(pid)
     if peer is None:
         return None
     try:
-        text = distribution.evaluate(peer, expression(patches, check_version, old_code, printed=False), timeout)
+        question = expression(patches, check_version, old_code, settings, printed=False)
+        text = distribution.evaluate(peer, question, timeout)
     except distribution.DistributionError:
         return None
     answer = parse_answer(text.decode("utf-8", "replace")) if isinstance(text, bytes) else None

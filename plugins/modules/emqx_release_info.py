@@ -34,6 +34,12 @@ options:
       - On a node with many clients that takes a while.
     type: bool
     default: true
+  verification:
+    description:
+      - Whether to find out also what a verification compares, RV(listener_answers) and RV(settings).
+      - Makes one new connection to each TCP listener of the node, without a client identifier.
+    type: bool
+    default: false
   operation_timeout:
     description:
       - Seconds to wait for the end of an operation that outlived the run that started it.
@@ -94,7 +100,9 @@ pid:
   type: int
   sample: 8099
 uptime_seconds:
-  description: Seconds since the broker application was started. It falls when a relup crashed and restarted it.
+  description:
+    - Seconds by the broker's own word.
+    - Up to EMQX 4.3.12 and 4.4.1 that is the age of its application, later of the Erlang virtual machine.
   returned: success
   type: int
   sample: 86400
@@ -250,6 +258,40 @@ listeners:
   returned: success
   type: list
   elements: dict
+listener_answers:
+  description:
+    - Whether each TCP listener takes a new connection from the node itself, and where it is one of TLS, a handshake.
+    - A handshake that fails only for want of a client certificate counts as an answer.
+    - Null without O(verification), or if the node does not answer. UDP and DTLS are not tried.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    protocol:
+      description: As in RV(listeners).
+      type: str
+      sample: mqtt:ssl:external
+    listen_on:
+      description: As in RV(listeners).
+      type: str
+      sample: 0.0.0.0:8883
+    tls:
+      description: Whether TLS was tried.
+      type: bool
+    answers:
+      description: Whether it takes a new connection.
+      type: bool
+    reason:
+      description: Why not, or null.
+      type: str
+settings:
+  description:
+    - For each running application and each of its settings, a digest of the value, keyed with the node's cookie.
+    - Values are never returned. A digest compares with another of the same node only.
+    - Null without O(verification), or if the node does not answer.
+  returned: success
+  type: dict
+  sample: {"emqx_retainer": {"expiry_interval": 2981507264}}
 old_code:
   description:
     - Modules with processes that still run code from before the last switch, with C(module) and C(processes).
@@ -346,6 +388,7 @@ def main() -> None:
             timeout=dict(type="float", default=60),
             check_version=dict(type="str"),
             old_code=dict(type="bool", default=True),
+            verification=dict(type="bool", default=False),
             operation_timeout=dict(type="float", default=0),
         ),
         supports_check_mode=True,
@@ -354,7 +397,12 @@ def main() -> None:
         version = module_support.valid_version(module.params["check_version"])
         node = module_support.open_node(module.params["executable"], module.params["timeout"])
         found, _result = facts.collect(
-            node.installation, node.command, node.state_dir, version, module.params["old_code"]
+            node.installation,
+            node.command,
+            node.state_dir,
+            version,
+            module.params["old_code"],
+            module.params["verification"],
         )
     except FleetError as error:
         module.fail_json(**error.result())

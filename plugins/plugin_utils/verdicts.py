@@ -4,7 +4,9 @@
 
 """Did anybody notice? NodeFacts after a switch, held against those from before it.
 
-Every function is pure: facts in, checks out. A check that could not be made has failed.
+Every function is pure: facts in, checks out. A check that could not be made has failed. The exception are facts from
+before the switch that were gathered without ``verification``, or by a version of this collection that did not know
+``listener_answers`` and ``settings``, as an interrupted run leaves them: then there is nothing to compare those with.
 """
 
 from __future__ import annotations
@@ -15,9 +17,30 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
+from ansible_collections.emqx.fleet.plugins.plugin_utils.catalogue import listed
 
 Facts = Mapping[str, Any]
 
+#: Settings that EMQX's own relups change, with the reason (sources: ``emqx.appup.src``, ``emqx_relup.erl``,
+#: ``emqx_plugins:force_load/0`` and the two applications' ``translate_env``). From 4.4.11 on a relup reads the files of
+#: active plugins anew, and so undoes what a plugin worked out from them when it started.
+CHANGED_BY_RELUP: Mapping[str, Mapping[str, str]] = {
+    "gen_rpc": {
+        "insecure_auth_fallback_allowed": "turned on by the relup from 4.4.11 and older, for members not yet upgraded"
+    },
+    "emqx_web_hook": {
+        "path": "worked out from url at the start",
+        "pool_opts": "worked out from url and the TLS settings at the start",
+        "headers": "brought to another form at the start",
+    },
+    "emqx_auth_http": {
+        "auth_req": "completed from other settings at the start",
+        "super_req": "completed from other settings at the start",
+        "acl_req": "completed from other settings at the start",
+    },
+}
+
+_SHOWN_KEYS = 10
 _TOLERANCE = re.compile(r"^(\d+)\s*(%?)$")
 
 
@@ -94,7 +117,7 @@ def after_switch(before: Facts, after: Facts, expectation: Expectation) -> list[
             after["pid"],
             "The broker's process was {expected} and is {actual}: it was restarted.",
         ),
-        _uptime(before, after),
+        _same_supervisor(before, after),
         _cluster_complete(after, before["cluster"]["running"]),
         _cluster_versions(before, after, expectation.version),
         _cluster_clients(before, after, expectation.tolerance),
@@ -102,6 +125,7 @@ def after_switch(before: Facts, after: Facts, expectation: Expectation) -> list[
         _not_less("sessions", before["sessions"], after["sessions"], expectation.tolerance),
         _not_less("subscriptions", before["subscriptions"], after["subscriptions"], expectation.tolerance),
         _kept("listeners", _listeners(before), _listeners(after), "These listeners are gone: {missing}."),
+        _listeners_answer(before, after, expectation.accepted),
         _kept(
             "plugins",
             _active(before["plugins"]),
@@ -114,6 +138,7 @@ def after_switch(before: Facts, after: Facts, expectation: Expectation) -> list[
             _active(after["modules"]),
             "These modules are not active any more: {missing}.",
         ),
+        _settings_kept(before, after, expectation.accepted),
         _no_new_alarms(before, after, expectation.accepted),
         _none_of("node_log", expectation.log_errors, "The node's log has errors about the switch: {found}."),
     ]
@@ -153,30 +178,81 @@ def _boot_consistent(after: Facts, accepted: Sequence[str]) -> Check:
     return _none_of("boot_consistent", problems, "{found}")
 
 
-def _uptime(before: Facts, after: Facts) -> Check:
+def _same_supervisor(before: Facts, after: Facts) -> Check:
     """A relup that crashes may restart the applications within the same process of the operating system.
 
-    Their uptime then begins anew, which on a node that had not run for long shows only for a moment; that their top
-    process in Erlang is another one stays.
+    Their top process in Erlang is another one then. The uptime is only shown: by version it is the age of the broker
+    application or of the virtual machine, so that it may rise or fall in a switch that restarted nothing.
     """
-    was, now = before["uptime_seconds"], after["uptime_seconds"]
-    if before["supervisor"] != after["supervisor"]:
-        return Check(
-            "same_uptime",
-            False,
-            f"{before['supervisor']}",
-            f"{after['supervisor']}",
-            f"The broker's applications were restarted: emqx_sup was {before['supervisor']} and is "
-            f"{after['supervisor']}, with an uptime of {now} s.",
+    was, now = before["supervisor"], after["supervisor"]
+    message = ""
+    if was is None or now is None:
+        message = (
+            "It could not be told whether the broker's applications were restarted: emqx_sup was "
+            f"{was or 'not known'} before and is {now or 'not known'}."
         )
-    passed = was is not None and now is not None and now >= was
-    return Check(
-        "same_uptime",
-        passed,
-        f"at least {was} s",
-        f"{now} s",
-        "" if passed else f"The broker's uptime was {was} s and is {now} s: its applications were restarted.",
+    elif was != now:
+        message = f"The broker's applications were restarted: emqx_sup was {was} and is {now}."
+    shown = [f"{facts['supervisor']}, uptime {facts['uptime_seconds']} s" for facts in (before, after)]
+    return Check("same_supervisor", not message, shown[0], shown[1], message)
+
+
+def _listeners_answer(before: Facts, after: Facts, accepted: Sequence[str]) -> Check:
+    """What took a new connection before the switch takes one after it; one that did not shows nothing.
+
+    That a listener is gone is the business of another check. ``known_defects`` accepts that TLS fails, and only that.
+    """
+    name = "listeners_answer"
+    if before.get("listener_answers") is None:
+        return Check(name, True, "not known", "not compared")
+    if after.get("listener_answers") is None:
+        return Check(name, False, "known", "not known", "The node's listeners were not tried after the switch.")
+    was = {(row["protocol"], row["listen_on"]) for row in before["listener_answers"] if row["answers"]}
+    silent = [
+        row for row in after["listener_answers"] if not row["answers"] and (row["protocol"], row["listen_on"]) in was
+    ]
+    said = " ".join(
+        f"The listener {row['protocol']} on {row['listen_on']} takes no new {'TLS ' if row['tls'] else ''}connections "
+        f"any more: {row['reason']}."
+        for row in silent
+        if not (row["tls"] and "known_defects" in accepted)
     )
+    shown = ", ".join(f"{row['protocol']} {row['listen_on']} does not" for row in silent)
+    return Check(name, not said, "all that did before", shown or "all that did before", said)
+
+
+def _settings_kept(before: Facts, after: Facts, accepted: Sequence[str]) -> Check:
+    """Every setting of an application that ran before and runs now is as it was.
+
+    A setting that is new is a default of the new version; one that is gone is one that the user's files no longer
+    have a say in, and fails like one that changed. ``known_defects`` accepts both, which ``actual`` still shows.
+    """
+    name = "settings"
+    if before.get("settings") is None:
+        return Check(name, True, "not known", "not compared")
+    if after.get("settings") is None:
+        return Check(name, False, "known", "not known", "The node did not tell its settings after the switch.")
+    said = []
+    for application, were in sorted(before["settings"].items()):
+        are = after["settings"].get(application)
+        if are is None:
+            continue
+        known = CHANGED_BY_RELUP.get(application, {})
+        gone = sorted(key for key in were if key not in are and key not in known)
+        changed = sorted(key for key in were if key in are and are[key] != were[key] and key not in known)
+        if changed:
+            said.append(
+                f"The settings of application {application} changed in the switch: {listed(changed, _SHOWN_KEYS)}."
+            )
+        if gone:
+            said.append(
+                f"Settings of application {application} are gone since the switch: {listed(gone, _SHOWN_KEYS)}."
+            )
+    found = " ".join(said)
+    if said and "known_defects" not in accepted:
+        way_out = "`emqx_ctl plugins reload` reads those of a plugin anew from its file; otherwise go back."
+        return Check(name, False, "as before", found, f"{found} {way_out}")
+    return Check(name, True, "as before", found or "as before")
 
 
 def _cluster_complete(facts: Facts, expected: Iterable[str]) -> Check:

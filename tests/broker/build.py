@@ -280,7 +280,9 @@ def write_package(folder: Path, package: Package, erl: Erlang, architecture: str
 def compiled(stage: Stage, folder: Path, erl: Erlang) -> str:
     """Fill a folder with what `build.escript` makes of a stage; gives the machine's triple."""
     specs = []
-    newest = next((v for v in stage.versions if v.startswith("4.4.") and int(v.split(".")[2]) >= 19), stage.versions[-1])
+    newest = next(
+        (v for v in stage.versions if v.startswith("4.4.") and int(v.split(".")[2]) >= 19), stage.versions[-1]
+    )
     for at, version in enumerate(stage.versions):
         generation = 19 + at - stage.versions.index(newest)
         flags = [name for name in MACROS if has(name, version)]

@@ -542,7 +542,9 @@ def bin_copy_gone_before_commit(node: Node) -> Steps:
     kept_file.rename(path)
 
 
-@case("the folder of the unpacked release is gone, the package is there", does=("uninstall", "unpack", "switch", "commit"))
+@case(
+    "the folder of the unpacked release is gone, the package is there", does=("uninstall", "unpack", "switch", "commit")
+)
 def folder_gone(node: Node) -> Steps:
     node.provide()
     node.emqx("unpack", NEW)

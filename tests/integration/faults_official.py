@@ -171,7 +171,6 @@ def table_torn(node: Node) -> Steps:
     yield None
 
 
-
 group("Login profiles")
 
 PROFILES = (

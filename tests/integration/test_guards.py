@@ -184,13 +184,13 @@ GUARDS = (
     guard(
         "torn-release",
         STEPS,
-        'if status == "unpacked" and position.damaged:',
-        "if False:",
+        'if position.folder_gone or (status == "unpacked" and position.damaged):',
+        "if position.folder_gone:",
         "truncated-release",
         "truncated-bin-copy",
         "no-dot-erlang-gone",
     ),
-    guard("folder-gone", STEPS, "if status is None or position.folder_gone:", "if status is None:", "folder-gone"),
+    guard("folder-gone", STEPS, "if position.folder_gone or (", "if (", "folder-gone"),
     guard("folder-to-uninstall", RELEASE, "if not os.path.isdir(folder):", "if False:", "folder-gone-absent"),
     guard(
         "torn-copies-of-before",

@@ -115,7 +115,8 @@ def ask(text: str, *arguments: str) -> Probe:
     assert found.stderr == ""
     answer = probe.parse_answer(found.stdout)
     assert answer is not None, found.stdout
-    assert list(answer) == [name for name, _unused in probe._FACTS if name != "dry_check" or "check_install" in text]
+    left_out = {"dry_check": "check_install", "settings": "get_all_env"}
+    assert list(answer) == [name for name, _unused in probe._FACTS if left_out.get(name, "") in text]
     return Probe(answer)
 
 
@@ -182,3 +183,42 @@ def test_refused_dry_check_is_told_in_a_few_words(beams: Path) -> None:
     assert "not_a_beam_file" in check["message"]
     assert len(check["message"]) <= 800
     assert found.running == "4.4.18"
+
+
+# A node that has a cookie, without epmd, which would outlive the test.
+DISTRIBUTED = ["-name", "fleet@127.0.0.1", "-start_epmd", "false", "-erl_epmd_port", "0", "-setcookie"]
+
+
+def settings(evaluated: str, cookie: str = "secret") -> dict[str, dict[str, int]]:
+    found = ask(probe.expression(settings=True), *DISTRIBUTED, cookie, "-eval", evaluated).settings
+    assert found is not None
+    return found
+
+
+def test_settings_of_every_running_application_and_no_value_of_them() -> None:
+    secret = "application:set_env(stdlib, password, [$h, $u, $n, $t, $e, $r, $2])."
+    text = probe.expression(settings=True)
+    command = ["erl", "-noinput", "-boot", "no_dot_erlang", "-eval", secret, "-eval", text, "-s", "init", "stop"]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    answer = probe.parse_answer(printed)
+    assert answer is not None
+    found = Probe(answer).settings or {}
+    assert set(found) == {"kernel", "stdlib"}
+    assert set(found["stdlib"]) == {"password"}
+    assert "hunter2" not in printed
+    assert ",".join(str(ord(character)) for character in "hunter2") not in printed
+    digests = [digest for keys in found.values() for digest in keys.values()]
+    assert all(0 <= digest < 2**32 for digest in digests)
+    assert len(set(digests)) == len(digests)
+
+
+def test_a_digest_changes_with_value_name_application_and_cookie_and_with_nothing_else() -> None:
+    large = "maps:from_list([{N, N * N} || N <- lists:seq(1, 99)])"
+    first = settings(f"application:set_env(stdlib, k, {large}).")["stdlib"]["k"]
+    turned = f"maps:merge(#{{99 => 9801}}, {large})"
+    assert settings(f"application:set_env(stdlib, k, {turned}).")["stdlib"]["k"] == first
+    one = "[application:set_env(A, K, 1) || A <- [kernel, stdlib], K <- [k, l]], application:set_env(stdlib, m, 1.0)."
+    found = settings(one)
+    digests = {found["kernel"]["k"], found["kernel"]["l"], *found["stdlib"].values()}
+    assert len(digests) == 5
+    assert settings(one, "other")["stdlib"]["k"] not in {found["stdlib"]["k"], found["kernel"]["k"]}

@@ -375,6 +375,10 @@ class FakeNode:
         ]
         if "check_process_code" in expression:
             facts.append(("old_code", [(Atom(module), count) for module, count in self.old_code]))
+        if "get_all_env" in expression:
+            facts.append(
+                ("settings", [(Atom("emqx"), [(Atom("zones"), 17), (Atom("acl_file"), 18)]), (Atom("sasl"), [])])
+            )
         facts += list(self.extra.get("facts", {}).items())
         checked = re.search(r"V=:=\[([0-9,]+)\]", expression)
         if checked:

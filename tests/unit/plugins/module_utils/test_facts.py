@@ -4,12 +4,15 @@
 
 """NodeFacts of a running, a stopped and a hanging node, and what is found in its directories."""
 
+import contextlib
 import json
+import socket
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils import facts
+from ansible_collections.emqx.fleet.plugins.module_utils import facts, listener_check
+from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import VERSIONED_BIN_FILES, Installation
 from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import StateDir
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import COOKIE, PID, USER, FakeNode
@@ -21,7 +24,7 @@ KEYS = {
     "running", "permanent", "releases", "boot", "edition", "otp", "erts", "os", "arch", "host", "connections",
     "connection_counts", "sessions", "subscriptions", "cluster", "plugins", "modules", "alarms", "listeners",
     "old_code", "patches", "packages", "leftovers", "free_bytes", "unwritable", "clock", "clock_offset",
-    "operation", "run",
+    "operation", "run", "listener_answers", "settings",
 }  # fmt: skip
 
 
@@ -33,11 +36,11 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
     return made
 
 
-def collect(node: FakeNode, check_version: Optional[str] = None) -> Dict[str, Any]:
+def collect(node: FakeNode, check_version: Optional[str] = None, verification: bool = False) -> Dict[str, Any]:
     """The facts, with what holds in every state."""
     state_dir = StateDir(node.installation.state_dir, USER)
     calls = len(node.calls)
-    found, _unused = facts.collect(node.installation, node.command, state_dir, check_version)
+    found, _unused = facts.collect(node.installation, node.command, state_dir, check_version, verification=verification)
     assert set(found) >= KEYS
     assert len(node.calls) == calls + 1, "one command"
     assert node.changes() == []
@@ -60,6 +63,31 @@ def test_running_node(node: FakeNode) -> None:
     assert set(found["free_bytes"]) == {str(node.root), str(node.path("tmp"))}
     assert found["dry_check"] is None
     assert collect(node, NEW)["dry_check"] == {"version": NEW, "passed": True, "message": ""}
+
+
+def test_what_only_a_verification_compares(node: FakeNode) -> None:
+    with contextlib.closing(socket.socket()) as closed:
+        closed.bind(("127.0.0.1", 0))
+        node.extra["facts"] = {"listeners": [(Atom("mqtt:tcp:external"), ("127.0.0.1", closed.getsockname()[1]))]}
+        found = collect(node, verification=True)
+    (listener,) = found["listeners"]
+    (row,) = found["listener_answers"]
+    assert row == dict(listener, tls=False, answers=False, reason=row["reason"])
+    assert found["settings"] == {"emqx": {"zones": 17, "acl_file": 18}, "sasl": {}}
+    found = collect(node)
+    assert (found["listener_answers"], found["settings"]) == (None, None)
+    node.stop()
+    found = collect(node, verification=True)
+    assert (found["listener_answers"], found["settings"]) == (None, None)
+
+
+def test_a_plan_knocks_at_no_door(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: List[Any] = []
+    monkeypatch.setattr(listener_check, "answers", tries.append)
+    collect(node)
+    assert tries == []
+    collect(node, verification=True)
+    assert tries == [[{"protocol": "mqtt:tcp", "listen_on": "1883"}]]
 
 
 def test_stopped_node_tells_what_the_files_say(node: FakeNode) -> None:

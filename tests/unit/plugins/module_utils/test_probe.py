@@ -41,7 +41,7 @@ def listed(*rows: Tuple[str, str]) -> List[Any]:
 
 
 def test_nothing_in_it_that_the_command_would_change() -> None:
-    for text in (expression(), expression(["/opt/emqx/data/patches/emqx_a.beam"], "4.4.19")):
+    for text in (expression(), expression(["/opt/emqx/data/patches/emqx_a.beam"], "4.4.19", settings=True)):
         assert not set(text) & set(FORBIDDEN)
         assert text.endswith(").")
         assert "%" not in text
@@ -132,6 +132,22 @@ def test_old_code_is_searched_only_when_asked_for() -> None:
     assert "check_process_code" not in probe.expression(old_code=False)
 
 
+def test_settings_are_asked_for_only_when_wanted() -> None:
+    """Some hundreds of them, of each of some thousand nodes in a plan."""
+    assert "get_all_env" in probe.expression(settings=True)
+    assert "get_all_env" not in probe.expression()
+
+
+def test_settings() -> None:
+    rows = [(Atom("emqx_retainer"), [(Atom("expiry_interval"), 4294967295), (Atom("odd key"), 0)]), (Atom("sasl"), [])]
+    assert answered(settings=rows).settings == {
+        "emqx_retainer": {"expiry_interval": 4294967295, "odd key": 0},
+        "sasl": {},
+    }
+    assert answered(settings=[]).settings == {}
+    assert answered(settings=[(Atom("a"), [((Atom("k"), 1), 2)])]).settings == {"a": {"(Atom('k'), 1)": 2}}
+
+
 def test_every_fact_may_be_undefined() -> None:
     names = [name for name, _unused in probe._FACTS]
     for found in (answered(**dict.fromkeys(names, UNDEFINED)), Probe({})):
@@ -141,6 +157,7 @@ def test_every_fact_may_be_undefined() -> None:
         assert found.cluster == {"running": [], "stopped": [], "members": []}
         assert (found.plugins, found.alarms, found.listeners) == ([], [], [])
         assert found.old_code is None
+        assert found.settings is None
         assert found.dry_check("4.4.19") is None
         assert found.patches_in_force is None
 

@@ -32,6 +32,16 @@ def member(node: str, version: str = OLD, connections: int = 10) -> dict[str, An
     return {"node": node, "version": version, "connections": connections}
 
 
+def answer(protocol: str, listen_on: str, tls: bool = False, reason: str | None = None) -> dict[str, Any]:
+    return {"protocol": protocol, "listen_on": listen_on, "tls": tls, "answers": reason is None, "reason": reason}
+
+
+def settings(**changed: dict[str, int]) -> dict[str, dict[str, int]]:
+    """The healthy node's, with some applications' own instead."""
+    found: dict[str, dict[str, int]] = facts()["settings"]
+    return {**found, **changed}
+
+
 def facts(**changed: Any) -> Facts:
     """A healthy node of three, with clients."""
     found: Facts = {
@@ -57,6 +67,16 @@ def facts(**changed: Any) -> Facts:
         "plugins": [{"name": "emqx_retainer", "active": True}, {"name": "emqx_sn", "active": False}],
         "modules": [{"name": "emqx_mod_acl_internal", "active": True}],
         "alarms": ["high_cpu_usage"],
+        "listener_answers": [
+            answer("http:dashboard", "18083"),
+            answer("mqtt:ssl:external", "8883", tls=True),
+            answer("mqtt:wss:8084", "8084", tls=True, reason="no"),
+        ],
+        "settings": {
+            "emqx_retainer": {"expiry_interval": 1, "max_payload_size": 2},
+            "emqx_web_hook": {"url": 3, "path": 4},
+            "kernel": {"net_ticktime": 5},
+        },
     }
     found.update(changed)
     return found
@@ -86,7 +106,7 @@ def test_a_good_switch() -> None:
         "boots",
         "boot_consistent",
         "same_process",
-        "same_uptime",
+        "same_supervisor",
         "cluster_complete",
         "cluster_versions",
         "cluster_clients",
@@ -94,8 +114,10 @@ def test_a_good_switch() -> None:
         "sessions",
         "subscriptions",
         "listeners",
+        "listeners_answer",
         "plugins",
         "modules",
+        "settings",
         "alarms",
         "node_log",
     ]
@@ -114,11 +136,31 @@ WORSE: list[tuple[str, dict[str, Any], str]] = [
     ("boot_consistent", {"boot": {"version": OLD, "problems": [STALE]}}, "A patch."),
     ("same_process", {"pid": 4712}, "4711 and is 4712"),
     ("same_process", {"pid": None}, "None"),
-    ("same_uptime", {"uptime_seconds": 999}, "1000 s and is 999 s"),
-    ("same_uptime", {"uptime_seconds": 0}, "is 0 s"),
-    ("same_uptime", {"uptime_seconds": None}, "None"),
-    ("same_uptime", {"uptime_seconds": 1060, "supervisor": "<0.2991.0>"}, "applications were restarted"),
-    ("same_uptime", {"supervisor": None}, "applications were restarted"),
+    ("same_supervisor", {"supervisor": "<0.2991.0>"}, "emqx_sup was <0.1862.0> and is <0.2991.0>"),
+    ("same_supervisor", {"supervisor": None}, "could not be told"),
+    (
+        "listeners_answer",
+        {"listener_answers": [answer("mqtt:ssl:external", "8883", tls=True, reason="the TLS handshake fails: eof")]},
+        "The listener mqtt:ssl:external on 8883 takes no new TLS connections any more: the TLS handshake fails: eof.",
+    ),
+    (
+        "listeners_answer",
+        {"listener_answers": [answer("http:dashboard", "18083", reason="it ends a new connection at once")]},
+        "The listener http:dashboard on 18083 takes no new connections any more: it ends a new connection at once.",
+    ),
+    ("listeners_answer", {"listener_answers": None}, "were not tried"),
+    (
+        "settings",
+        {"settings": settings(emqx_retainer={"expiry_interval": 9, "max_payload_size": 2})},
+        "The settings of application emqx_retainer changed in the switch: expiry_interval.",
+    ),
+    (
+        "settings",
+        {"settings": settings(emqx_retainer={}, emqx_web_hook={"path": 4})},
+        "Settings of application emqx_retainer are gone since the switch: expiry_interval, max_payload_size. "
+        "Settings of application emqx_web_hook are gone since the switch: url.",
+    ),
+    ("settings", {"settings": None}, "did not tell its settings"),
     ("cluster_complete", {"cluster": {"running": ["emqx@a", "emqx@b"], "stopped": ["emqx@c"]}}, "emqx@c"),
     ("cluster_complete", {"cluster": {"running": ["emqx@a", "emqx@b"], "stopped": []}}, "emqx@c"),
     ("cluster_complete", {"cluster": {"running": ["emqx@a", "emqx@b", "emqx@c"], "stopped": ["emqx@d"]}}, "emqx@d"),
@@ -186,7 +228,18 @@ def test_node_that_does_not_run_answers_no_further_question(state: str) -> None:
         {"alarms": []},
         {"plugins": [{"name": "emqx_retainer", "active": True}, {"name": "emqx_new", "active": True}]},
         {"listeners": [*facts()["listeners"], {"protocol": "mqtt:ws", "listen_on": "8083"}]},
-        {"uptime_seconds": 1000},
+        # By version the uptime is the broker's or the virtual machine's.
+        {"uptime_seconds": 3},
+        {"uptime_seconds": None},
+        {"listener_answers": []},
+        {"listener_answers": [answer("mqtt:ssl:external", "8883", tls=True), answer("mqtt:ws", "1", reason="new, no")]},
+        {
+            "settings": settings(
+                emqx_web_hook={"url": 3, "headers": 1}, kernel={"net_ticktime": 5, "new": 1}, new={"a": 1}
+            )
+        },
+        {"settings": settings(emqx_web_hook={"url": 3, "path": 7})},
+        {"settings": {"kernel": {"net_ticktime": 5}}},
         {"cluster": {"running": ["emqx@a", "emqx@b", "emqx@c", "emqx@d"], "stopped": []}},
     ],
 )
@@ -202,10 +255,51 @@ def test_clients_are_counted_by_a_statistic_that_both_versions_know() -> None:
     assert "had 100 clients and has 99" in red(fewer, before=was)["clients"].message
 
 
-@pytest.mark.parametrize("name", ["pid", "uptime_seconds", "connections", "sessions", "subscriptions"])
+@pytest.mark.parametrize("name", ["pid", "supervisor", "connections", "sessions", "subscriptions"])
 def test_what_was_not_known_before_has_failed(name: str) -> None:
     assert len(red(switched(), before=facts(**{name: None}))) == 1
     assert len(red(switched(**{name: None}), before=facts(**{name: None}))) == 1
+
+
+@pytest.mark.parametrize("name", ["listener_answers", "settings"])
+@pytest.mark.parametrize("after", [None, [answer("mqtt:ssl:external", "8883", reason="no")], {"kernel": {}}])
+def test_facts_of_an_older_version_leave_nothing_to_compare(name: str, after: Any) -> None:
+    """A run that was interrupted, and went on with a newer version of the collection."""
+    before = facts()
+    del before[name]
+    for was in (before, facts(**{name: None})):
+        assert red(switched(**{name: after}), before=was) == {}
+
+
+def test_known_defects_accept_what_is_known_of() -> None:
+    accepting = Expectation(NEW, OLD, accepted=["known_defects"])
+    silent = [answer("mqtt:ssl:external", "8883", tls=True, reason="eof")]
+    lost = settings(emqx_retainer={})
+    after = switched(listener_answers=silent, settings=lost)
+    assert red(after, accepting) == {}
+    shown = {check.name: check.actual for check in verdicts.after_switch(facts(), after, accepting)}
+    assert "mqtt:ssl:external 8883" in shown["listeners_answer"]
+    assert "emqx_retainer are gone" in shown["settings"]
+    # That nobody can connect any more without TLS is no known defect.
+    plain = switched(listener_answers=[*silent, answer("http:dashboard", "18083", reason="no")])
+    (check,) = red(plain, accepting).values()
+    assert check.message.count("The listener") == 1
+    assert "http:dashboard" in check.message
+
+
+def test_a_thousand_lost_settings_make_one_line() -> None:
+    before = facts(settings={"emqx": {f"key_{number:04}": number for number in range(1000)}})
+    message = red(switched(settings={"emqx": {}}), before=before)["settings"].message
+    assert "key_0009 and 990 more." in message
+    assert len(message) < 400
+
+
+def test_every_change_of_a_relup_is_told_with_its_reason() -> None:
+    for application, keys in verdicts.CHANGED_BY_RELUP.items():
+        was = {application: dict.fromkeys(keys, 1)}
+        for now in ({}, dict.fromkeys(keys, 2)):
+            assert red(switched(settings={application: now}), before=facts(settings=was)) == {}
+        assert all(keys.values())
 
 
 def test_log_errors() -> None:
