@@ -37,7 +37,7 @@ def package_in_place(
     ``staged`` is a package elsewhere on the node; it is linked into ``releases/`` for the time of the unpack, so that
     it can never be mistaken for another version's package later.
     """
-    remove_own_links(installation, staging_dir)
+    remove_own_links(installation, staging_dir, staged)
     link = None
     if staged is not None:
         if not os.path.isfile(staged):
@@ -192,15 +192,20 @@ def _link(source: str, link: str) -> None:
         os.symlink(source, link)
 
 
-def remove_own_links(installation: Installation, staging_dir: str) -> None:
-    """Remove links that a killed run left in ``releases/``: files that are also in our staging directory."""
+def remove_own_links(installation: Installation, staging_dir: str, package: Optional[str]) -> None:
+    """Remove links that a killed run left in ``releases/``: files that are also in our staging directory.
+
+    ``package``: the one that the task names, which was linked there if it lies elsewhere.
+    """
     try:
         own = [os.path.join(staging_dir, name) for name in os.listdir(staging_dir)]
     except OSError:
-        return
+        own = []
+    if package and os.path.dirname(os.path.realpath(package)) != os.path.realpath(installation.releases_dir):
+        own.append(package)
     for path in glob.glob(os.path.join(glob.escape(installation.releases_dir), "emqx-*.zip")):
         for staged in own:
-            if os.path.exists(path) and os.path.samefile(path, staged):
+            if os.path.exists(path) and os.path.exists(staged) and os.path.samefile(path, staged):
                 os.unlink(path)
                 break
 

@@ -95,7 +95,7 @@ class ReleaseManager:
             with self.state_dir.locked(what, self.request.lock_timeout) as handle:
                 self.command.hold = handle
                 try:
-                    preparation.remove_own_links(self.installation, self.staging_dir)
+                    preparation.remove_own_links(self.installation, self.staging_dir, self.request.package)
                     self._converge()
                 except FleetError as error:
                     # A guard that says no after a step has been done knows nothing of that step.

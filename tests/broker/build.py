@@ -115,7 +115,7 @@ class Package(NamedTuple):
 
 def has(trait: str, version: str) -> bool:
     """Whether packages of a version have a trait."""
-    major, minor, patch = version.split("-")[0].split(".")
+    major, minor, patch = version.split("-", maxsplit=1)[0].split(".")
     first, last = TRAITS[trait].get(f"{major}.{minor}", (1, 0))
     return first <= int(patch) <= last
 

@@ -67,7 +67,7 @@ def command_killed_while_it_copies(node: Node) -> Steps:
 
 
 def kill_when_torn(node: Node, module: bool = False) -> None:
-    model, path = node.inside(f"bin/cuttlefish-{NEW}"), node.inside("bin/cuttlefish")
+    model, path = node.inside(f"bin/cuttlefish-{node.new}"), node.inside("bin/cuttlefish")
     assert node.wait_for(lambda: 0 < path.stat().st_size < model.stat().st_size, 60), "nothing is half-written"
     if module:
         node.kill_module(tree=True)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) 2026 emqx.fleet contributors
-"""Faults that come with EMQX as it was published: its other upgrade script, what that does to RELEASES, login profiles."""
+"""Faults that come with EMQX as it was published: its other upgrade script, a lost release table, login profiles."""
 
 from __future__ import annotations
 
