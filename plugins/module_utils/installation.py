@@ -65,9 +65,8 @@ def _read_vars(text: str, root_dir: str) -> Tuple[Dict[str, str], Dict[str, str]
     values = {_ROOT: root_dir}
     unknown = {}  # type: Dict[str, str]
     for line in text.splitlines():
-        for name, value in _assignments(line, values, unknown):
-            if value is None and name == _ROOT:
-                value = root_dir
+        for name, found in _assignments(line, values, unknown):
+            value = root_dir if found is None and name == _ROOT else found
             if value is None:
                 values.pop(name, None)
                 unknown[name] = line.strip()
@@ -77,9 +76,7 @@ def _read_vars(text: str, root_dir: str) -> Tuple[Dict[str, str], Dict[str, str]
     return values, unknown
 
 
-def _assignments(
-    line: str, values: Dict[str, str], unknown: Dict[str, str]
-) -> Iterator[Tuple[str, Optional[str]]]:
+def _assignments(line: str, values: Dict[str, str], unknown: Dict[str, str]) -> Iterator[Tuple[str, Optional[str]]]:
     """Names and values of a line; a value is None where only a shell can tell it, and is the line's last one then."""
     pos = 0
     while True:
@@ -95,12 +92,10 @@ def _assignments(
         pos = len(line) - len(rest) + (1 if rest.startswith(";") else 0)
 
 
-def _shell_word(
-    line: str, pos: int, values: Dict[str, str], unknown: Dict[str, str]
-) -> Tuple[Optional[str], int]:
+def _shell_word(line: str, pos: int, values: Dict[str, str], unknown: Dict[str, str]) -> Tuple[Optional[str], int]:
     """The value of the word at ``pos`` and where it ends; None and the line's end where only a shell can tell it.
 
-    A line that was torn inside its quotes, which no shell can read, stands as it is: equal to nothing that is looked for.
+    A line that was torn inside its quotes, which no shell can read, stands as it is: equal to nothing looked for.
     """
     begin = pos
     parts = []

@@ -517,13 +517,15 @@ class _Contents:
         values = _variables(self._text("releases/emqx_vars") or "")
         version = self._version(values.get("REL_VSN"), facts.get("version"))
         facts["version"] = version
-        description = values.get("EMQX_DESCRIPTION") or values.get("EMQX_DISCR")
-        facts["edition"] = self._edition(description, self._licensed(version), facts.get("edition"))
+        release = "releases/{0}/".format(version)
+        applications = self._rel(release + "emqx.rel", version) if version else []
+        facts["edition"] = self._edition(
+            values.get("EMQX_DESCRIPTION") or values.get("EMQX_DISCR"), applications, facts.get("edition")
+        )
         facts["erts"] = values.get("ERTS_VSN")
         facts["otp"] = self._otp(facts["erts"], parts)
         if version is None:
             return
-        release = "releases/{0}/".format(version)
         self._need([release + name for name in ("emqx.rel", "start.boot")])
         if emqx_version.parse(version).series > (4, 2):
             # Whichever later version of the series commits it copies this file (from 4.3.18 and 4.4.7 on), and all
@@ -532,7 +534,6 @@ class _Contents:
         # Making the release permanent copies these; without one the command crashes half-way through the commit.
         # They are the same five in the scripts and packages of every version from 4.2.0 on.
         self._need(["bin/{0}-{1}".format(name, version) for name in VERSIONED_BIN_FILES])
-        self._rel(release + "emqx.rel", version)
         self._platform(release + "BUILT_ON", facts)
         facts["relup"] = self._relup(release + "relup", version)
 
@@ -582,19 +583,9 @@ class _Contents:
             )
         return inside
 
-    def _licensed(self, version: Optional[str]) -> bool:
-        """Tell whether the release has the application that only Enterprise has."""
-        beginning = "{0}/lib/{1}-".format(TOP, LICENSE_APPLICATION)
-        if any(name.startswith(beginning) for name in self._members):
-            return True
-        try:
-            rel = self._release_file("releases/{0}/emqx.rel".format(version))
-            return rel is not None and any(row[0] == LICENSE_APPLICATION for row in rel[3])
-        except (ErlangTermError, IndexError, TypeError, ValueError):
-            # That the file is none is told by _rel.
-            return False
-
-    def _edition(self, description: Optional[str], licensed: bool, named: Optional[str]) -> Optional[str]:
+    def _edition(self, description: Optional[str], applications: List[Any], named: Optional[str]) -> Optional[str]:
+        folder = "{0}/lib/{1}-".format(TOP, LICENSE_APPLICATION)
+        licensed = LICENSE_APPLICATION in applications or any(name.startswith(folder) for name in self._members)
         inside = decide_edition(licensed, description)
         if inside is None:
             if description is not None:
@@ -624,21 +615,21 @@ class _Contents:
             )
         return parts.otp
 
-    def _release_file(self, member: str) -> Any:
-        """Return the term of ``emqx.rel``, None if it is not there; raise :class:`ErlangTermError` and the like."""
-        data = self._bytes(member, MAX_TEXT_BYTES)
-        return parse_terms(data, keep_depth=4, max_values=MAX_RELUP_VALUES)[0] if data else None
+    def _rel(self, member: str, version: str) -> List[Any]:
+        """Return the applications that ``emqx.rel`` lists.
 
-    def _rel(self, member: str, version: str) -> None:
-        """Compare the version in ``emqx.rel``, under which the node would unpack the package."""
+        Compare its version, under which the node would unpack the package.
+        """
+        data = self._bytes(member, MAX_TEXT_BYTES)
+        if not data:
+            return []
         try:
-            term = self._release_file(member)
-            if term is None:
-                return
-            _release, (name, inside) = term[:2]
+            _release, (name, inside), _erts, applications = parse_terms(
+                data, keep_depth=4, max_values=MAX_RELUP_VALUES
+            )[0][:4]
         except (ErlangTermError, IndexError, TypeError, ValueError) as exc:
             self._problems.add("rel_unreadable", "{0} is no release file: {1}".format(member, _shown(str(exc))))
-            return
+            return []
         if (name, inside) != (TOP, version):
             self._problems.add(
                 "version_mismatch",
@@ -646,6 +637,8 @@ class _Contents:
                     member, _shown(str(name)), _shown(str(inside)), TOP, version
                 ),
             )
+        rows = applications if isinstance(applications, list) else []
+        return [row[0] for row in rows if isinstance(row, tuple) and row]
 
     def _platform(self, member: str, facts: Dict[str, Any]) -> None:
         # Not in 4.2, maybe not in Enterprise packages, and no commit reads it.

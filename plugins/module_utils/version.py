@@ -89,7 +89,9 @@ def parse(text: str) -> Version:
     if found is None:
         raise VersionError(
             "{0!r} is not a version; the emqx command takes three numbers with an optional pre-release, such as "
-            "4.4.19 or 4.4.19-rc.1, without a leading letter (but for e4.2.x of Enterprise)".format(text[:60] if isinstance(text, str) else text)
+            "4.4.19 or 4.4.19-rc.1, without a leading letter (but for e4.2.x of Enterprise)".format(
+                text[:60] if isinstance(text, str) else text
+            )
         )
     major, minor, patch, pre, build = found.groups()
     return Version(text, int(major), int(minor), int(patch), pre, build)
