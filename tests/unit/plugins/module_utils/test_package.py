@@ -431,7 +431,7 @@ def test_reads_a_relup(text: str, expected: Any) -> None:
 
 def test_tells_the_ways_that_restart_the_machine() -> None:
     ways = (
-        '{"4.4.%d",[],[{load_object_code,{a,"1",[a]}},point_of_no_return,%s]}' % (number, last)
+        '{{"4.4.{0}",[],[{{load_object_code,{{a,"1",[a]}}}},point_of_no_return,{1}]}}'.format(number, last)
         for number, last in enumerate(
             [
                 "{load,{a,brutal_purge,soft_purge}}",

@@ -153,8 +153,16 @@ def test_systems_have_aliases(word: str, same: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "same"), [("x86_64", "amd64"), ("aarch64", "arm64"), ("armv7l", "arm"), ("vax", "vax")]
-    + [("arm64", "arm64"), ("arm", "arm"), ("armhf", "arm"), ("armv6l", "arm"), ("mips64el", "mips64"), ("army", "army")],
+    ("word", "same"),
+    [("x86_64", "amd64"), ("aarch64", "arm64"), ("armv7l", "arm"), ("vax", "vax")]
+    + [
+        ("arm64", "arm64"),
+        ("arm", "arm"),
+        ("armhf", "arm"),
+        ("armv6l", "arm"),
+        ("mips64el", "mips64"),
+        ("army", "army"),
+    ],
 )
 def test_architectures_have_aliases(word: str, same: str) -> None:
     assert p.normalise_arch(word) == same

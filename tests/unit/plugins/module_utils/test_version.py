@@ -19,7 +19,9 @@ TEXTS = st.builds(
 )
 
 
-@pytest.mark.parametrize("text", ["4.4.19", "4.4.19-rc.1", "0.0.0", "4.4.19-0-b", "4.4.19+build.5", "4.4.19-a+b", "e4.2.3"])
+@pytest.mark.parametrize(
+    "text", ["4.4.19", "4.4.19-rc.1", "0.0.0", "4.4.19-0-b", "4.4.19+build.5", "4.4.19-a+b", "e4.2.3"]
+)
 def test_takes_what_the_command_takes(text: str) -> None:
     assert v.is_valid(text)
     assert str(v.parse(text)) == text
