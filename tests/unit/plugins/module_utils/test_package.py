@@ -178,7 +178,7 @@ def test_boot_file_of_the_release_is_needed_where_packages_have_it(
     tmp_path: Path, version: str, expected: List[str]
 ) -> None:
     """Packages of 4.2 have it in bin/ alone; all later ones have it, and what copies it is the source's script."""
-    change = {"releases/{0}/no_dot_erlang.boot".format(version): None}
+    change: Dict[str, Any] = {"releases/{0}/no_dot_erlang.boot".format(version): None}
     found = read(make(tmp_path, name="emqx-{0}.zip".format(version), version=version, change=change))
     assert codes(found) == expected
 
@@ -186,7 +186,7 @@ def test_boot_file_of_the_release_is_needed_where_packages_have_it(
 @pytest.mark.parametrize("name", ["cuttlefish", "nodetool", "emqx_ctl", "emqx", "install_upgrade.escript"])
 @pytest.mark.parametrize("version", ["4.2.0", "4.2.14", "4.3.0", "4.4.0"])
 def test_what_a_commit_of_any_version_copies_is_needed(tmp_path: Path, version: str, name: str) -> None:
-    change = {"bin/{0}-{1}".format(name, version): None}
+    change: Dict[str, Any] = {"bin/{0}-{1}".format(name, version): None}
     found = read(make(tmp_path, name="emqx-{0}.zip".format(version), version=version, change=change))
     assert codes(found) == ["missing_member"]
 
