@@ -278,13 +278,21 @@ def test_directory_that_cannot_be_told(node: FakeNode, line: str, name: str) -> 
     assert name + "=" in caught.value.hint
 
 
-def test_description_and_license(node: FakeNode) -> None:
-    assert node.installation.description == "EMQX Broker"
-    path = node.path("releases/emqx_vars")
-    path.write_text('EMQX_DISCR="EMQ X Broker"\n')
-    assert node.installation.description == "EMQ X Broker"
-    path.write_text("")
-    assert node.installation.description is None
+@pytest.mark.parametrize(
+    ("text", "description"),
+    [
+        ("EMQX_DESCRIPTION='EMQX Broker'\n", "EMQX Broker"),
+        ("export EMQX_DESCRIPTION='EMQ X Enterprise'\n", "EMQ X Enterprise"),
+        ('EMQX_DISCR="EMQ X Broker"\n', "EMQ X Broker"),
+        ("", None),
+    ],
+)
+def test_description(node: FakeNode, text: str, description: Optional[str]) -> None:
+    node.path("releases/emqx_vars").write_text(text)
+    assert node.installation.description == description
+
+
+def test_license(node: FakeNode) -> None:
     found = [node.installation.licensed]
     node.path("lib/emqx_license-4.2.3").mkdir()
     assert [*found, node.installation.licensed] == [False, True]
