@@ -4,6 +4,7 @@
 
 """Running the ``emqx`` command: the one place that knows its arguments, environment, user, time-out and exit codes."""
 
+import glob
 import os
 import re
 import signal
@@ -28,7 +29,14 @@ EXIT_CODES = {
 
 OUTPUT_LINES = 40
 _BINARY_DUMP = re.compile(r"<<(?:\s*\d+\s*,){8,}[\s\d,.]*(?:>>)?")
-_COOKIE_SETTING = re.compile(r"^\s*(?:node\.cookie|-setcookie)\s*[= ]\s*(\S+)", re.MULTILINE)
+_COOKIE_SETTING = re.compile(r"^[ \t]*(?:node\.cookie[ \t]*=|-setcookie[ \t=])[ \t]*(\S+)", re.MULTILINE)
+# Settings of the broker, and arguments that cuttlefish made of them at each start or a switch has kept.
+_COOKIE_FILES = (
+    ("etc_dir", "emqx.conf"),
+    ("etc_dir", "vm.args"),
+    ("data_dir", "configs/vm.*.args"),
+    ("releases_dir", "*/vm.args"),
+)
 _COOKIE_ARGUMENT = re.compile(r"(-setcookie[\"',\s]+)[^\"',\s\]]+")
 # What the install script hands to its functions: {emqx, "-name", Node, Cookie}, both of them atoms.
 _ATOM = r"(?:'(?:[^'\\]|\\.)*'|[^'{},\s]+)"
@@ -67,11 +75,12 @@ def secrets_of(installation: Installation, settings: Mapping[str, str]) -> List[
     variables = installation.variables
     found = [variables.get("EMQX_DEFAULT_ERLANG_COOKIE")]
     found += [source.get(name) for source in (os.environ, settings) for name in _COOKIE_VARIABLES]
-    for name in ("emqx.conf", "vm.args"):
-        try:
-            found += _COOKIE_SETTING.findall(read_text(os.path.join(installation.etc_dir, name)) or "")
-        except OSError:
-            continue
+    for directory, pattern in _COOKIE_FILES:
+        for path in glob.glob(os.path.join(glob.escape(getattr(installation, directory)), pattern)):
+            try:
+                found += _COOKIE_SETTING.findall(read_text(path) or "")
+            except OSError:
+                continue
     return sorted({value.strip("\"'") for value in found if value}, key=len, reverse=True)
 
 

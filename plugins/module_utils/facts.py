@@ -25,11 +25,11 @@ from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandR
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import (
     VERSIONED_BIN_FILES,
     Installation,
-    edition_of,
+    decide_edition,
     platform_of,
     read_text,
 )
-from ansible_collections.emqx.fleet.plugins.module_utils.package_name import normalise_arch
+from ansible_collections.emqx.fleet.plugins.module_utils.package_name import normalise_arch, normalise_os
 from ansible_collections.emqx.fleet.plugins.module_utils.release_files import read_relup
 from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import StateDir
 
@@ -92,9 +92,10 @@ def collect(
     )
     relups = {row["version"]: read_relup(installation, row["version"]) for row in facts["releases"]}
     facts["ways_back"] = {version: relup.downgrade_to for version, relup in relups.items() if relup}
-    facts["os"], facts["arch"] = platform_of(
+    built_for = platform_of(
         read_text(installation.release_file(facts["running"] or facts["boot"]["version"] or "", "BUILT_ON"))
     )
+    facts.update(os=built_for.os, arch=built_for.arch)
     return facts, result
 
 
@@ -119,7 +120,7 @@ def _of_running_node(installation: Installation, node: probe.Probe, patch_paths:
         "permanent": node.permanent,
         "releases": releases,
         "boot": boot_state.as_dict(),
-        "edition": edition_of(node.sysdescr) or edition_of(installation.variables.get("EMQX_DESCRIPTION")),
+        "edition": decide_edition(node.licensed, installation.description, node.sysdescr),
         "otp": node.otp,
         "erts": node.erts,
         "connections": node.statistic(*COUNTERS),
@@ -157,7 +158,7 @@ def _of_files(installation: Installation, patch_paths: List[str], pid: Optional[
         "permanent": permanent or boot_state.version,
         "releases": [{"version": row["version"], "status": row["status"]} for row in table],
         "boot": boot_state.as_dict(),
-        "edition": edition_of(installation.variables.get("EMQX_DESCRIPTION")),
+        "edition": decide_edition(installation.licensed, installation.description),
         "otp": None,
         "erts": boot_state.erts,
         "connections": None,
@@ -190,15 +191,8 @@ def host() -> Dict[str, Any]:
     for line in (read_text("/etc/os-release") or read_text("/usr/lib/os-release") or "").splitlines():
         name, _unused, value = line.partition("=")
         fields[name] = value.strip().strip("\"'")
-    identity, version = fields.get("ID", ""), fields.get("VERSION_ID", "")
-    if identity in ("rhel", "centos", "rocky", "almalinux", "ol"):
-        word = "el" + version.partition(".")[0]
-    elif identity == "amzn":
-        word = "amzn" + version.partition(".")[0]
-    elif identity == "ubuntu":
-        word = identity + version
-    else:
-        word = identity + version.partition(".")[0]
+    # As EMQX's own scripts/get-distro.sh makes the word that a package is named by.
+    word = normalise_os(fields.get("ID", "") + fields.get("VERSION_ID", ""))
     return {
         "system": platform.system(),
         "os": word or None,
@@ -224,7 +218,7 @@ def leftovers(installation: Installation, versions: List[str]) -> List[Dict[str,
         path = os.path.join(installation.releases_dir, name)
         if _TARBALL.match(name):
             rows.append({"kind": "tarball", "path": path, "size": _size(path)})
-    for path in sorted(glob.glob(os.path.join(glob.escape(installation.bin_dir), "*-[0-9]*.[0-9]*.[0-9]*"))):
+    for path in sorted(glob.glob(os.path.join(glob.escape(installation.bin_dir), "*-*[0-9].[0-9]*.[0-9]*"))):
         name, _unused, version = os.path.basename(path).partition("-")
         if name in VERSIONED_BIN_FILES and version not in versions:
             rows.append({"kind": "binary", "path": path, "size": _size(path)})

@@ -4,11 +4,13 @@
 
 """Where an EMQX installation is and what its files say, without running any command."""
 
+import glob
 import os
 import pwd
 import re
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from ansible_collections.emqx.fleet.plugins.module_utils import package_name
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import ErlangTermError, parse_terms
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import FleetError
 
@@ -18,10 +20,19 @@ SEARCH_DIRECTORIES = ("/usr/bin", "/usr/lib/emqx/bin", "/opt/emqx/bin")
 VERSIONED_BIN_FILES = ("emqx", "emqx_ctl", "cuttlefish", "nodetool", "install_upgrade.escript")
 NO_DOT_ERLANG = "no_dot_erlang.boot"
 
-_ASSIGNMENT = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
-_REFERENCE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
+#: The application that only an Enterprise release has.
+LICENSE_APPLICATION = "emqx_license"
+
+_ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=")
+_REFERENCE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+_PLAIN = re.compile(r"[^\"'`$\\ \t;]+")
 _EDITIONS = (("enterprise", "ee"), ("edge", "edge"), ("broker", "ce"))
-_ARCH_WORDS = {"x86_64": "amd64", "aarch64": "arm64"}
+_ROOT = "RUNNER_ROOT_DIR"
+
+_BUILT_ON_OTP = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:-emqx)?(?:-[0-9]+)?(?=-|\Z)")
+_WORD_SIZES = ("32", "64")
+#: Characters of a BUILT_ON that are looked at; real ones have some fifty.
+_MAX_BUILT_ON = 200
 
 
 def read_text(path: str) -> Optional[str]:
@@ -34,21 +45,92 @@ def read_text(path: str) -> Optional[str]:
 
 
 def parse_vars(text: str, root_dir: str) -> Dict[str, str]:
-    """Shell assignments of ``releases/emqx_vars``; the last one of a name wins, as for the shell that sources it."""
-    values = {"RUNNER_ROOT_DIR": root_dir}
+    """Shell assignments of ``releases/emqx_vars``; the last one of a name wins, as for the shell that sources it.
+
+    Zips of 4.2, 4.3.0 to 4.3.14 and 4.4.0 to 4.4.3 work their root directory out with a command substitution, which
+    is understood as ``root_dir``. A variable that needs another command, or one built on such a variable, is left out:
+    its text is not its value.
+    """
+    return _read_vars(text, root_dir)[0]
+
+
+def assigned_name(line: str) -> Optional[str]:
+    """The name of the variable that a line of ``emqx_vars`` assigns or exports, or None."""
+    found = _ASSIGNMENT.match(line)
+    return found.group(1) if found else None
+
+
+def _read_vars(text: str, root_dir: str) -> Tuple[Dict[str, str], Dict[str, str]]:
+    """Values by name, and by name the lines whose values only a shell could tell."""
+    values = {_ROOT: root_dir}
+    unknown = {}  # type: Dict[str, str]
     for line in text.splitlines():
-        match = _ASSIGNMENT.match(line.strip())
-        if match is None:
-            continue
-        name, raw = match.groups()
-        if len(raw) >= 2 and raw[0] == raw[-1] and raw[0] in "\"'":
-            quote, raw = raw[0], raw[1:-1]
+        for name, found in _assignments(line, values, unknown):
+            value = root_dir if found is None and name == _ROOT else found
+            if value is None:
+                values.pop(name, None)
+                unknown[name] = line.strip()
+            else:
+                unknown.pop(name, None)
+                values[name] = value
+    return values, unknown
+
+
+def _assignments(line: str, values: Dict[str, str], unknown: Dict[str, str]) -> Iterator[Tuple[str, Optional[str]]]:
+    """Names and values of a line; a value is None where only a shell can tell it, and is the line's last one then."""
+    pos = 0
+    while True:
+        found = _ASSIGNMENT.match(line, pos)
+        if found is None:
+            return
+        value, pos = _shell_word(line, found.end(), values, unknown)
+        rest = line[pos:].lstrip(" \t")
+        if value is not None and rest and rest[0] not in "#;" and not _ASSIGNMENT.match(rest):
+            # An assignment before a command is that command's alone.
+            return
+        yield found.group(1), value
+        pos = len(line) - len(rest) + (1 if rest.startswith(";") else 0)
+
+
+def _shell_word(line: str, pos: int, values: Dict[str, str], unknown: Dict[str, str]) -> Tuple[Optional[str], int]:
+    """The value of the word at ``pos`` and where it ends; None and the line's end where only a shell can tell it.
+
+    A line that was torn inside its quotes, which no shell can read, stands as it is: equal to nothing looked for.
+    """
+    begin = pos
+    parts = []
+    quoted = False
+    while pos < len(line):
+        char = line[pos]
+        if char in " \t;" and not quoted:
+            break
+        plain = _PLAIN.match(line, pos)
+        if plain:
+            parts.append(plain.group())
+            pos = plain.end()
+        elif char == '"':
+            quoted = not quoted
+            pos += 1
+        elif char == "'" and not quoted:
+            closing = line.find("'", pos + 1)
+            if closing < 0:
+                return line[begin:], len(line)
+            parts.append(line[pos + 1 : closing])
+            pos = closing + 1
+        elif char == "\\":
+            parts.append(line[pos + 1 : pos + 2])
+            pos += 2
+        elif char in "$`":
+            reference = _REFERENCE.match(line, pos)
+            name = reference and (reference.group(1) or reference.group(2))
+            if reference is None or name is None or name in unknown:
+                return None, len(line)
+            parts.append(values.get(name, ""))
+            pos = reference.end()
         else:
-            quote = ""
-        if quote != "'":
-            raw = _REFERENCE.sub(lambda found: values.get(found.group(1), ""), raw)
-        values[name] = raw
-    return values
+            parts.append(char)
+            pos += 1
+    return (line[begin:], len(line)) if quoted else ("".join(parts), pos)
 
 
 def edition_of(description: Optional[str]) -> Optional[str]:
@@ -60,13 +142,47 @@ def edition_of(description: Optional[str]) -> Optional[str]:
     return None
 
 
-def platform_of(built_on: Optional[str]) -> Tuple[Optional[str], Optional[str]]:
-    """Package words (os, arch) from ``BUILT_ON``, for example ``x86_64-pc-linux-gnu-debian12``."""
-    text = (built_on or "").strip()
-    arch, _unused, rest = text.partition("-")
-    if not rest:
-        return None, None
-    return rest.rpartition("-")[2] or None, _ARCH_WORDS.get(arch, arch)
+def decide_edition(licensed: bool, *descriptions: Optional[str]) -> Optional[str]:
+    """The edition, from whether it has Enterprise's license application and from all that describes it.
+
+    4.2 calls itself Broker whatever it is, so the more special word wins: Enterprise before edge before Community.
+    """
+    found = [edition_of(description) for description in descriptions]
+    if licensed:
+        found.append("ee")
+    return next((edition for _word, edition in _EDITIONS if edition in found), None)
+
+
+class Platform(NamedTuple):
+    """What a release was built with and for, in the words of package names; None where that is not known.
+
+    ``otp``: the version of Erlang/OTP, ``24.1.5-3``.
+    """
+
+    otp: Optional[str]
+    os: Optional[str]
+    arch: Optional[str]
+
+
+def platform_of(built_on: Optional[str]) -> Platform:
+    """What ``BUILT_ON`` says: OTP version, triple, word size, distribution.
+
+    By EMQX's ``rebar.config.erl``, 4.3.9 and later: ``25.2.3-x86_64-pc-linux-gnu-64-debian12``. Before, the
+    distribution is missing; 4.2 has no such file; builds of other makers may lack more. What is missing or is no word
+    that EMQX has packages for is not known: the machine's own words are the ones to compare then.
+    """
+    text = (built_on or "").strip()[:_MAX_BUILT_ON]
+    found = _BUILT_ON_OTP.match(text)
+    otp = found.group() if found else None
+    words = text[len(otp) + 1 if otp else 0 :].split("-")
+    arch = package_name.normalise_arch(words[0])
+    sizes = [place for place, word in enumerate(words) if place and word in _WORD_SIZES]
+    system = package_name.normalise_os("-".join(words[sizes[0] + 1 :] if sizes else words[-1:]))
+    return Platform(
+        otp,
+        system if package_name.is_known_os(system) else None,
+        arch if package_name.is_known_arch(arch) else None,
+    )
 
 
 class Installation:
@@ -94,19 +210,49 @@ class Installation:
         return parse_vars(read_text(self.vars_path) or "", self.root_dir)
 
     @property
+    def description(self) -> Optional[str]:
+        """What the release calls itself: ``EMQX Enterprise``. 4.2 has another name for the variable."""
+        variables = self.variables
+        return variables.get("EMQX_DESCRIPTION") or variables.get("EMQX_DISCR")
+
+    @property
+    def licensed(self) -> bool:
+        """Whether there is a release of Enterprise here, by the application that only Enterprise has."""
+        return bool(glob.glob(os.path.join(glob.escape(self.lib_dir), LICENSE_APPLICATION + "-*")))
+
+    @property
     def data_dir(self) -> str:
-        """The broker's data, and our state beside it."""
-        return self.variables.get("RUNNER_DATA_DIR") or os.path.join(self.root_dir, "data")
+        """The broker's data, and our state beside it. Raises FleetError where it cannot be told."""
+        return self._directory("RUNNER_DATA_DIR", "data")
 
     @property
     def log_dir(self) -> str:
-        """The broker's log files."""
-        return self.variables.get("RUNNER_LOG_DIR") or os.path.join(self.root_dir, "log")
+        """The broker's log files. Raises FleetError where it cannot be told."""
+        return self._directory("RUNNER_LOG_DIR", "log")
 
     @property
     def etc_dir(self) -> str:
-        """The broker's settings; never shown."""
-        return self.variables.get("RUNNER_ETC_DIR") or os.path.join(self.root_dir, "etc")
+        """The broker's settings; never shown. Raises FleetError where it cannot be told."""
+        return self._directory("RUNNER_ETC_DIR", "etc")
+
+    def check_directories(self) -> None:
+        """Raise FleetError where a directory of the broker cannot be told, before anything is done with one."""
+        for _directory in (self.data_dir, self.log_dir, self.etc_dir):
+            pass
+
+    def _directory(self, name: str, default: str) -> str:
+        values, unknown = _read_vars(read_text(self.vars_path) or "", self.root_dir)
+        path = values.get(name) or os.path.join(self.root_dir, default)
+        if name in unknown or not os.path.isabs(path):
+            raise FleetError(
+                "{0} says {1}, which is no absolute path; the directory of the node cannot be told from it.".format(
+                    self.vars_path, unknown.get(name) or "{0}={1}".format(name, path)
+                ),
+                hint="Write the absolute path of the directory there, as in {0}={1}/{2}.".format(
+                    name, self.root_dir, default
+                ),
+            )
+        return path
 
     @property
     def state_dir(self) -> str:
@@ -204,19 +350,28 @@ def settings_of(pid: Optional[int]) -> Dict[str, str]:
 
 
 def find_executable(wanted: Optional[str]) -> str:
-    """The ``emqx`` command: the one given, else the first on PATH and in the usual places."""
+    """The ``emqx`` command: the one given, else the first on PATH and in the usual places that is in an installation.
+
+    A wrapper script in ``/usr/bin`` has no releases beside it and is passed over; where nothing else is found, it is
+    returned, and :class:`Installation` says what is wrong with it.
+    """
     if wanted:
         candidates = [wanted]
     else:
         directories = [d for d in os.environ.get("PATH", "").split(os.pathsep) if d]
         directories += [d for d in SEARCH_DIRECTORIES if d not in directories]
         candidates = [os.path.join(directory, "emqx") for directory in directories]
-    for candidate in candidates:
-        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
-            return candidate
-    raise FleetError(
-        "There is no executable emqx command at {0}.".format(wanted)
-        if wanted
-        else "No emqx command was found on PATH or in {0}.".format(", ".join(SEARCH_DIRECTORIES)),
-        hint="Install EMQX on this host, or set 'executable' to the full path of its emqx command.",
-    )
+    found = [path for path in candidates if os.path.isfile(path) and os.access(path, os.X_OK)]
+    if not found:
+        raise FleetError(
+            "There is no executable emqx command at {0}.".format(wanted)
+            if wanted
+            else "No emqx command was found on PATH or in {0}.".format(", ".join(SEARCH_DIRECTORIES)),
+            hint="Install EMQX on this host, or set 'executable' to the full path of its emqx command.",
+        )
+    return next((path for path in found if os.path.isdir(_releases_of(path))), found[0])
+
+
+def _releases_of(executable: str) -> str:
+    """The folder of releases that goes with an ``emqx`` command."""
+    return os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(executable))), "releases")

@@ -29,6 +29,7 @@ class Node(NamedTuple):
 def open_node(executable: Optional[str], timeout: float) -> Node:
     """Find the installation. Raises FleetError."""
     installation = Installation(find_executable(executable))
+    installation.check_directories()
     pid = installation.broker_pid()
     user = installation.runner_user(pid)
     command = EmqxCommand(installation, user, timeout, settings=settings_of(pid))

@@ -28,9 +28,11 @@ from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import (
     parse_terms,
 )
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import (
+    LICENSE_APPLICATION,
     NO_DOT_ERLANG,
     VERSIONED_BIN_FILES,
-    edition_of,
+    assigned_name,
+    decide_edition,
     parse_vars,
     platform_of,
 )
@@ -50,8 +52,10 @@ BOMB_FREE_BYTES = 64 * 1024 * 1024
 MAX_RELUP_BYTES = 16 * 1024 * 1024
 #: Bytes of any other file that is looked into.
 MAX_TEXT_BYTES = 1024 * 1024
-#: Values of a relup that are kept while it is read: three a version, for thousands of versions.
-MAX_RELUP_VALUES = 20000
+#: Values of a relup that are kept while it is read: one an instruction, of which EMQX 4.4.19's has some 1,000.
+MAX_RELUP_VALUES = 200000
+#: Instructions of a relup that restart the virtual machine, and with it disconnect every client.
+RESTARTS = ("restart_emulator", "restart_new_emulator")
 
 #: The one folder of a package.
 TOP = "emqx"
@@ -272,21 +276,26 @@ def parse_checksum(text: str) -> Optional[str]:
 
 
 def read_relup(data: bytes) -> Dict[str, Any]:
-    """Return ``target``, ``upgrade_from`` and ``downgrade_to`` of a relup file.
+    """Return ``target``, ``upgrade_from``, ``downgrade_to``, ``restarts`` and ``restarts_down`` of a relup file.
 
     The form is release_handler's: ``{Vsn, [{UpFromVsn, Descr, Instructions}], [{DownToVsn, Descr, Instructions}]}.``
-    The whole text is checked, the instructions are not kept. Raises :class:`ErlangTermError`.
+    ``restarts`` are the versions of ``upgrade_from``, ``restarts_down`` those of ``downgrade_to``, whose instructions
+    have one of :data:`RESTARTS`, which are plain atoms there. The whole text is checked, what the instructions hold
+    is not kept. Raises :class:`ErlangTermError`.
     """
-    terms = parse_terms(data, max_bytes=MAX_RELUP_BYTES, keep_depth=3, max_values=MAX_RELUP_VALUES)
+    terms = parse_terms(data, max_bytes=MAX_RELUP_BYTES, keep_depth=4, max_values=MAX_RELUP_VALUES)
     if len(terms) != 1:
         raise ErlangTermError("a relup is one term, not {0}".format(len(terms)))
     relup = terms[0]
     if not (isinstance(relup, tuple) and len(relup) == 3):
         raise ErlangTermError("a relup has three parts: version, upgrades and downgrades")
+    ups, downs = _relup_ways(relup[1]), _relup_ways(relup[2])
     return {
         "target": _relup_version(relup[0]),
-        "upgrade_from": _relup_versions(relup[1]),
-        "downgrade_to": _relup_versions(relup[2]),
+        "upgrade_from": [version for version, _restarts in ups],
+        "downgrade_to": [version for version, _restarts in downs],
+        "restarts": [version for version, restarts in ups if restarts],
+        "restarts_down": [version for version, restarts in downs if restarts],
     }
 
 
@@ -508,16 +517,23 @@ class _Contents:
         values = _variables(self._text("releases/emqx_vars") or "")
         version = self._version(values.get("REL_VSN"), facts.get("version"))
         facts["version"] = version
-        facts["edition"] = self._edition(values.get("EMQX_DESCRIPTION"), facts.get("edition"))
+        release = "releases/{0}/".format(version)
+        applications = self._rel(release + "emqx.rel", version) if version else []
+        facts["edition"] = self._edition(
+            values.get("EMQX_DESCRIPTION") or values.get("EMQX_DISCR"), applications, facts.get("edition")
+        )
         facts["erts"] = values.get("ERTS_VSN")
         facts["otp"] = self._otp(facts["erts"], parts)
         if version is None:
             return
-        release = "releases/{0}/".format(version)
-        self._need([release + name for name in ("emqx.rel", "start.boot", NO_DOT_ERLANG)])
+        self._need([release + name for name in ("emqx.rel", "start.boot")])
+        if emqx_version.parse(version).series > (4, 2):
+            # Whichever later version of the series commits it copies this file (from 4.3.18 and 4.4.7 on), and all
+            # packages but those of 4.2, made by an older relx, have it here.
+            self._need([release + NO_DOT_ERLANG])
         # Making the release permanent copies these; without one the command crashes half-way through the commit.
+        # They are the same five in the scripts and packages of every version from 4.2.0 on.
         self._need(["bin/{0}-{1}".format(name, version) for name in VERSIONED_BIN_FILES])
-        self._rel(release + "emqx.rel", version)
         self._platform(release + "BUILT_ON", facts)
         facts["relup"] = self._relup(release + "relup", version)
 
@@ -557,7 +573,8 @@ class _Contents:
         if not emqx_version.is_valid(inside):
             self._problems.add("version_mismatch", "REL_VSN {0!r} is not a version".format(_shown(inside)))
             return named
-        if named is not None and inside != named:
+        # The letter of Enterprise 4.2 may stand in the name alone: the command finds a package by the version inside.
+        if named is not None and named not in (inside, "e" + inside):
             self._problems.add(
                 "version_mismatch",
                 "the name says {0}, but the package holds {1}; give the package the name it came with".format(
@@ -566,8 +583,10 @@ class _Contents:
             )
         return inside
 
-    def _edition(self, description: Optional[str], named: Optional[str]) -> Optional[str]:
-        inside = edition_of(description)
+    def _edition(self, description: Optional[str], applications: List[Any], named: Optional[str]) -> Optional[str]:
+        folder = "{0}/lib/{1}-".format(TOP, LICENSE_APPLICATION)
+        licensed = LICENSE_APPLICATION in applications or any(name.startswith(folder) for name in self._members)
+        inside = decide_edition(licensed, description)
         if inside is None:
             if description is not None:
                 self._warnings.append("EMQX_DESCRIPTION {0!r} names no known edition".format(_shown(description)))
@@ -575,8 +594,12 @@ class _Contents:
         if named is not None and inside != named:
             self._problems.add(
                 "edition_mismatch",
-                "the name says edition {0}, but the package holds {1} ({2})".format(
-                    named, inside, _shown(str(description))
+                "the name says edition {0}, but the package holds {1} ({2}{3}); give the package the name it came "
+                "with".format(
+                    named,
+                    inside,
+                    _shown(str(description)),
+                    ", with the application " + LICENSE_APPLICATION if licensed else "",
                 ),
             )
         return inside
@@ -592,17 +615,21 @@ class _Contents:
             )
         return parts.otp
 
-    def _rel(self, member: str, version: str) -> None:
-        """Compare the version in ``emqx.rel``, under which the node would unpack the package."""
+    def _rel(self, member: str, version: str) -> List[Any]:
+        """Return the applications that ``emqx.rel`` lists.
+
+        Compare its version, under which the node would unpack the package.
+        """
         data = self._bytes(member, MAX_TEXT_BYTES)
         if not data:
-            return
+            return []
         try:
-            terms = parse_terms(data, keep_depth=2, max_values=MAX_RELUP_VALUES)
-            _release, (name, inside) = terms[0][:2]
+            _release, (name, inside), _erts, applications = parse_terms(
+                data, keep_depth=4, max_values=MAX_RELUP_VALUES
+            )[0][:4]
         except (ErlangTermError, IndexError, TypeError, ValueError) as exc:
             self._problems.add("rel_unreadable", "{0} is no release file: {1}".format(member, _shown(str(exc))))
-            return
+            return []
         if (name, inside) != (TOP, version):
             self._problems.add(
                 "version_mismatch",
@@ -610,20 +637,20 @@ class _Contents:
                     member, _shown(str(name)), _shown(str(inside)), TOP, version
                 ),
             )
+        rows = applications if isinstance(applications, list) else []
+        return [row[0] for row in rows if isinstance(row, tuple) and row]
 
     def _platform(self, member: str, facts: Dict[str, Any]) -> None:
-        # Before 4.4 packages did without this file.
-        needed = emqx_version.parse(facts["version"]).series >= (4, 4)
-        text = self._text(member, needed)
+        # Not in 4.2, maybe not in Enterprise packages, and no commit reads it.
+        text = self._text(member, False)
         if text is None:
             return
         facts["built_on"] = _shown(text.strip())
-        os_word, arch = platform_of(text)
-        # Where the triple does not end in a system word, its last part is one such as gnu.
-        if os_word is not None and package_name.is_known_os(os_word):
-            self._compare("os", package_name.normalise_os(os_word), facts)
-        if arch is not None and package_name.is_known_arch(arch):
-            self._compare("arch", package_name.normalise_arch(arch), facts)
+        built_for = platform_of(text)
+        if built_for.os is not None:
+            self._compare("os", built_for.os, facts)
+        if built_for.arch is not None:
+            self._compare("arch", built_for.arch, facts)
 
     def _compare(self, key: str, inside: str, facts: Dict[str, Any]) -> None:
         named = facts.get(key)
@@ -662,8 +689,8 @@ def _variables(text: str) -> Dict[str, str]:
     """
     lines = {}
     for line in text.splitlines():
-        name = line.strip().partition("=")[0]
-        if name in ("REL_VSN", "ERTS_VSN", "EMQX_DESCRIPTION") and len(line) <= _MAX_LINE:
+        name = assigned_name(line)
+        if name in ("REL_VSN", "ERTS_VSN", "EMQX_DESCRIPTION", "EMQX_DISCR") and len(line) <= _MAX_LINE:
             lines[name] = line
     return parse_vars("\n".join(lines.values()), "")
 
@@ -681,18 +708,21 @@ def otp_of_erts(erts: Optional[str]) -> Optional[str]:
     return None
 
 
-def _relup_versions(entries: Any) -> List[str]:
+def _relup_ways(entries: Any) -> List[Tuple[str, bool]]:
+    """Return the version of each way, and whether it restarts the virtual machine."""
     if entries == "":
         # "" and [] are one and the same term.
         return []
     if not isinstance(entries, list):
         raise ErlangTermError("the ways of a relup are a list")
-    versions = []
+    ways = []
     for entry in entries:
         if not (isinstance(entry, tuple) and len(entry) == 3):
             raise ErlangTermError("a way of a relup has three parts: version, description and instructions")
-        versions.append(_relup_version(entry[0]))
-    return versions
+        instructions = entry[2] if isinstance(entry[2], list) else []
+        restarts = any(isinstance(item, Atom) and item in RESTARTS for item in instructions)
+        ways.append((_relup_version(entry[0]), restarts))
+    return ways
 
 
 def _relup_version(value: Any) -> str:

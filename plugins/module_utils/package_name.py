@@ -11,6 +11,8 @@ style  form                                                        example
 4.2    ``emqx[-EDITION]-VERSION.zip``, or as 4.3                   ``emqx-4.2.1.zip``
 =====  ==========================================================  ==========================================
 
+Enterprise 4.2 may write its version with a letter: ``emqx-ee-centos7-e4.2.3-x86_64.zip``.
+
 A name without an edition is one of the Community edition, ``ce``. :func:`parse` keeps the words of the name as they
 are, so that :meth:`PackageName.format` gives the same name back; :func:`normalise_os` and :func:`normalise_arch` make
 words comparable.
@@ -33,7 +35,7 @@ _WORD = "[A-Za-z][A-Za-z0-9._]*"
 # An architecture has no dot: that tells it from a pre-release such as rc.1.
 _ARCH_WORD = "[A-Za-z][A-Za-z0-9_]*"
 _OTP = "[0-9]+(?:[.][0-9]+)*(?:-[0-9]+)?"
-_NUMBERS = "[0-9]+[.][0-9]+[.][0-9]+"
+_NUMBERS = "e?[0-9]+[.][0-9]+[.][0-9]+"
 _EDITION = re.compile("emqx-(?:(ee|edge)-)?")
 _STYLE_44 = re.compile("({0}[-+.A-Za-z0-9]*?)-otp({1})-({2})-({3})\\Z".format(_NUMBERS, _OTP, _WORD, _ARCH_WORD))
 _STYLE_43 = re.compile("({0})-({1}[-+.A-Za-z0-9]*?)-({2})\\Z".format(_WORD, _NUMBERS, _ARCH_WORD))
@@ -43,24 +45,37 @@ _OTP_PART = re.compile("{0}\\Z".format(_OTP))
 _OS_PART = re.compile("{0}\\Z".format(_WORD))
 _ARCH_PART = re.compile("{0}\\Z".format(_ARCH_WORD))
 
-_RHEL_LIKE = re.compile(
-    "(?:centos|rhel|redhat|rocky|rockylinux|alma|almalinux|ol|oracle|oraclelinux|el)([0-9]+)(?:[.][0-9]+)*\\Z"
+# A system's word, and how its version is cut: EMQX's packages tell two numbers of Ubuntu and Alpine, one of the others
+# and none of openSUSE, by scripts/get-distro.sh of its sources.
+_SYSTEMS = (
+    (
+        re.compile(
+            "(?:centos|rhel|redhat|rocky|rockylinux|alma|almalinux|ol|oracle|oraclelinux|el)([0-9]+)(?:[.][0-9]+)*\\Z"
+        ),
+        "el{0}",
+    ),
+    (re.compile("(?:amzn|amazonlinux)([0-9]+)(?:[.][0-9]+)*\\Z"), "amzn{0}"),
+    (re.compile("(debian|raspbian|fedora|sles|macos|windows)([0-9]+)(?:[.][0-9]+)*\\Z"), "{0}{1}"),
+    (re.compile("(ubuntu|alpine)([0-9]+[.][0-9]+)(?:[.][0-9]+)*\\Z"), "{0}{1}"),
+    (re.compile("opensuse(?:-[a-z]+)?-?[0-9.]*\\Z"), "opensuse"),
+    (re.compile("macosx\\Z"), "macos"),
 )
-_OS_ALIASES = {"amazonlinux2": "amzn2", "amzn2.0": "amzn2", "macosx": "macos"}
 _KNOWN_OS = re.compile(
-    "(?:ubuntu[0-9]+[.][0-9]+|debian[0-9]+|el[0-9]+|amzn[0-9]+|raspbian[0-9]+|macos[0-9]*|windows[0-9]*"
-    "|opensuse[0-9.]*|alpine[0-9.]*)\\Z"
+    "(?:ubuntu[0-9]+[.][0-9]+|(?:debian|el|amzn|raspbian|fedora|sles)[0-9]+|(?:macos|windows)[0-9]*"
+    "|opensuse|alpine[0-9.]*)\\Z"
 )
+#: Systems that EMQX is packaged for and does not upgrade hot.
+_NOT_LINUX = re.compile("(?:macos|windows)[0-9]*\\Z")
 _ARCH_ALIASES = {
     "x86_64": "amd64",
     "x64": "amd64",
     "aarch64": "arm64",
     "arm64v8": "arm64",
-    "armhf": "arm",
-    "armv6l": "arm",
-    "armv7l": "arm",
+    # The packages' word is that of uname -m, which does not tell the order of bytes.
+    "mips64el": "mips64",
 }
-_KNOWN_ARCH = ("amd64", "arm64", "arm")
+_ARM_32 = re.compile("arm(?:hf|el|v[5-8][a-z]*)?\\Z")
+_KNOWN_ARCH = ("amd64", "arm64", "arm", "mips64")
 
 
 class PackageNameError(ValueError):
@@ -205,16 +220,17 @@ def _not_a_name(name: str, why: str) -> PackageNameError:
 def normalise_os(word: str) -> str:
     """Return the word by which EMQX 4.4 calls an operating system: centos7 becomes el7. Unknown words pass through."""
     lower = word.strip().lower()
-    like = _RHEL_LIKE.match(lower)
-    if like:
-        return "el{0}".format(like.group(1))
-    return _OS_ALIASES.get(lower, lower)
+    for pattern, form in _SYSTEMS:
+        found = pattern.match(lower)
+        if found:
+            return form.format(*found.groups())
+    return lower
 
 
 def normalise_arch(word: str) -> str:
     """Return the word by which EMQX 4.4 calls an architecture: x86_64 becomes amd64. Unknown words pass through."""
     lower = word.strip().lower()
-    return _ARCH_ALIASES.get(lower, lower)
+    return "arm" if _ARM_32.match(lower) else _ARCH_ALIASES.get(lower, lower)
 
 
 def is_known_os(word: str) -> bool:
@@ -225,3 +241,8 @@ def is_known_os(word: str) -> bool:
 def is_known_arch(word: str) -> bool:
     """Tell whether the word, after its aliases, is one of an architecture that EMQX is packaged for."""
     return normalise_arch(word) in _KNOWN_ARCH
+
+
+def is_linux(word: str) -> bool:
+    """Tell whether a package for this operating system is one for Linux, the only system that EMQX upgrades hot."""
+    return _NOT_LINUX.match(normalise_os(word)) is None

@@ -37,6 +37,8 @@ _FACTS = (
         "[{V, S, [L || L <- Ls, lists:prefix(%(emqx_dash)s, L)]} || {_, V, Ls, S} <- release_handler:which_releases()]",
     ),
     ("app_version", "element(2, application:get_key(emqx, vsn))"),
+    # 4.2 describes Enterprise as Broker; the application that only Enterprise has tells it.
+    ("licensed", "lists:keymember(emqx_license, 1, application:loaded_applications())"),
     ("sysdescr", "lists:flatten(io_lib:format(%(format_s)s, [emqx_sys:sysdescr()]))"),
     ("uptime", "lists:flatten(io_lib:format(%(format_s)s, [emqx_sys:uptime()]))"),
     ("supervisor", "pid_to_list(whereis(emqx_sup))"),
@@ -187,6 +189,11 @@ class Probe:
     def sysdescr(self) -> Optional[str]:
         """What the broker calls itself."""
         return self._text("sysdescr")
+
+    @property
+    def licensed(self) -> bool:
+        """Whether the application is loaded that only Enterprise has."""
+        return self._text("licensed") == "true"
 
     @property
     def uptime_seconds(self) -> Optional[int]:

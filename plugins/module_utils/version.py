@@ -4,7 +4,8 @@
 """EMQX versions: what the ``emqx`` command takes as one, and which is newer.
 
 The command accepts a semantic version and nothing else: ``v4.4.19``, ``e4.4.19`` and ``4.4`` make it crash with exit
-code 127, so a version is checked here before it reaches a command line.
+code 127, so a version is checked here before it reaches a command line. Only the command of 4.2 does not look, and
+Enterprise 4.2 has versions such as ``e4.2.3``.
 """
 
 import re
@@ -16,7 +17,7 @@ MAX_LENGTH = 128
 
 # The regular expression of EMQX 4.4's own install script; [0-9] because \d takes more than ASCII digits in Python.
 _VERSION = re.compile(
-    "(0|[1-9][0-9]*)[.](0|[1-9][0-9]*)[.](0|[1-9][0-9]*)"
+    "(?:e(?=4[.]2[.]))?(0|[1-9][0-9]*)[.](0|[1-9][0-9]*)[.](0|[1-9][0-9]*)"
     "(?:-([a-zA-Z0-9][-a-zA-Z.0-9]*))?"
     "(?:[+]([a-zA-Z0-9][-a-zA-Z.0-9]*))?\\Z"
 )
@@ -34,8 +35,8 @@ class Version:
     """A version, ordered by semantic versioning's precedence; ``str()`` gives the text it was read from.
 
     Attributes: ``major``, ``minor``, ``patch`` (int), ``pre`` (str or None, without its hyphen), ``build`` (str or
-    None, without its plus). Two versions that differ only in ``build`` are not equal, since EMQX compares versions as
-    text; they are ordered by that text.
+    None, without its plus). Two versions that differ only in ``build``, or in the letter of Enterprise 4.2, are not
+    equal, since EMQX compares versions as text; they are ordered by that text.
     """
 
     __slots__ = ("build", "key", "major", "minor", "patch", "pre", "text")
@@ -88,7 +89,9 @@ def parse(text: str) -> Version:
     if found is None:
         raise VersionError(
             "{0!r} is not a version; the emqx command takes three numbers with an optional pre-release, such as "
-            "4.4.19 or 4.4.19-rc.1, without a leading letter".format(text[:60] if isinstance(text, str) else text)
+            "4.4.19 or 4.4.19-rc.1, without a leading letter (but for e4.2.x of Enterprise)".format(
+                text[:60] if isinstance(text, str) else text
+            )
         )
     major, minor, patch, pre, build = found.groups()
     return Version(text, int(major), int(minor), int(patch), pre, build)

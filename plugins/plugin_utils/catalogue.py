@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ansible_collections.emqx.fleet.plugins.module_utils import version as emqx_version
-from ansible_collections.emqx.fleet.plugins.module_utils.package_name import normalise_arch, normalise_os
+from ansible_collections.emqx.fleet.plugins.module_utils.package_name import (
+    is_known_arch,
+    is_known_os,
+    normalise_arch,
+    normalise_os,
+)
 
 #: The shapes of ``docs/architecture.md``; what comes from a node or a package may lack any key.
 NodeFacts = Mapping[str, Any]
@@ -85,12 +90,16 @@ def select(facts: NodeFacts, version: str, catalogue: Catalogue) -> tuple[Packag
 def words_of(facts: NodeFacts) -> Words:
     """Return what a package for this node is chosen by.
 
-    The system and architecture are those that the running release was built for; the machine's own only where the
-    release does not tell, since a release may well run on another system than it was built on.
+    The system and architecture are those that the running release was built for, since a release may well run on
+    another system than it was built on; the machine's own where the release does not tell, or tells a word that is
+    not that of a system or an architecture.
     """
     host = facts.get("host") or {}
-    os_word = facts.get("os") or host.get("os")
-    arch = facts.get("arch") or host.get("arch")
+    os_word, arch = facts.get("os"), facts.get("arch")
+    if not os_word or not is_known_os(os_word):
+        os_word = host.get("os") or os_word
+    if not arch or not is_known_arch(arch):
+        arch = host.get("arch") or arch
     return Words(
         facts.get("edition"),
         normalise_os(os_word) if os_word else None,

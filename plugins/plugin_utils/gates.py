@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from ansible_collections.emqx.fleet.plugins.module_utils import version as emqx_version
+from ansible_collections.emqx.fleet.plugins.module_utils.package_name import is_linux
 from ansible_collections.emqx.fleet.plugins.module_utils.space import space_needed
 from ansible_collections.emqx.fleet.plugins.plugin_utils.catalogue import (
     NodeFacts,
@@ -316,11 +317,16 @@ def _node_python(case: _Case) -> Outcome:
 
 @_gate("platform", actions=_ALWAYS, way_out="Upgrade such a node with a restart.")
 def _platform(case: _Case) -> Outcome:
-    """The machine runs Linux: only there EMQX's hot upgrade is supported."""
+    """The machine runs Linux, and the packages are for it: only there EMQX's hot upgrade is supported."""
     system = (case.facts.get("host") or {}).get("system")
-    if system == "Linux":
-        return _passed("Linux", system)
-    return Outcome(False, "Linux", str(system), f"the machine runs {system}; EMQX upgrades hot on Linux only")
+    if system != "Linux":
+        return Outcome(False, "Linux", str(system), f"the machine runs {system}; EMQX upgrades hot on Linux only")
+    for package in (case.package, *case.path.packages):
+        word = package.get("os") if package else None
+        if package and word and not is_linux(str(word)):
+            message = f"{package.get('name')} is for {word}; use the package for Linux that is built for the node"
+            return Outcome(False, "Linux", str(word), message)
+    return _passed("Linux", system)
 
 
 @_gate("min_version", actions=_ALWAYS, way_out="Upgrade with a restart.")

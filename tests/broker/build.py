@@ -307,7 +307,7 @@ def build(out: Path, versions: tuple[str, ...], only_plain: bool) -> None:
     with tempfile.TemporaryDirectory(dir=out) as temporary:
         stages = {stage: Path(temporary, str(n)) for n, stage in enumerate(dict.fromkeys(p.stage for p in packages))}
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            architecture = list(threads.map(lambda item: compiled(*item, erl), stages.items()))[0]
+            architecture, *_others = threads.map(lambda item: compiled(*item, erl), stages.items())
         with ProcessPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
             jobs = [pool.submit(write_package, stages[p.stage], p, erl, architecture, out) for p in packages]
             for job in jobs:

@@ -31,7 +31,7 @@ FORMS: dict[str, tuple[dict[str, Any], bool]] = {
     "4.4.0": ({"form": "4.4.0"}, False),
     "erts": ({"form": "erts"}, False),
 }
-SETTLED = {"settle_timeout": 60, "lock_timeout": 60}
+SETTLED: dict[str, Any] = {"settle_timeout": 60, "lock_timeout": 60}
 
 
 def _done(result: Result, *actions: str) -> None:
@@ -58,8 +58,8 @@ def whole_life(node: Node, base: dict[str, Any], unpacks_in_switch: bool) -> Non
     assert first["boot"]["consistent"], first["boot"]
     assert first["data_dir"] == node.data_dir
     assert first["edition"] == "ce"
-    assert True or (first["os"] or first["host"]["os"], first["arch"] or first["host"]["arch"]) == ("debian12", "amd64")
-    task = {"package": package, **SETTLED}
+    assert (first["os"] or first["host"]["os"], first["arch"] or first["host"]["arch"]) == ("debian12", "amd64")
+    task: dict[str, Any] = {"package": package, **SETTLED}
 
     staged = node.release(new, state="staged", **task)
     _done(staged, *(() if unpacks_in_switch else ("unpack",)))
@@ -124,15 +124,14 @@ def killed(node: Node, base: dict[str, Any]) -> None:
 def work(pool: Pool, request: pytest.FixtureRequest) -> Pool:
     """Every form that was selected, under way side by side."""
     for item in request.session.items:
-        name = getattr(item, "callspec", None) and item.callspec.params.get("form")
-        if name is None or item.path.name != "test_forms.py":
+        if not isinstance(item, pytest.Function) or item.path.name != "test_forms.py":
             continue
-        base, late = FORMS[name]
-        job = item.originalname
-        if job == "test_the_whole_life_of_an_upgrade":
-            pool.submit(f"life of {name!r}", functools.partial(whole_life, base=base, unpacks_in_switch=late))
+        form = item.callspec.params["form"]
+        base, late = FORMS[form]
+        if item.originalname == "test_the_whole_life_of_an_upgrade":
+            pool.submit(f"life of {form!r}", functools.partial(whole_life, base=base, unpacks_in_switch=late))
         else:
-            pool.submit(f"kills of {name!r}", functools.partial(killed, base=base))
+            pool.submit(f"kills of {form!r}", functools.partial(killed, base=base))
     return pool
 
 

@@ -86,6 +86,7 @@ STAND_INS = {
 BEFORE = """
     fleet_release_handler:start(), register(emqx_sup, spawn(timer, sleep, [infinity])),
     application:load({application, emqx, [{vsn, "4.4.18"}]}),
+    application:load({application, emqx_license, [{vsn, "4.4.18"}]}),
     fleet_old:start(), fleet_old:start(), timer:sleep(50),
     {module, fleet_old} = code:load_file(fleet_old),
     fleet_patched:f(), fleet_same:f().
@@ -131,6 +132,7 @@ def test_without_emqx_each_fact_that_can_be_known_is() -> None:
     assert found.cluster == {"running": [], "stopped": [], "members": []}
     assert (found.plugins, found.modules, found.alarms, found.listeners, found.old_code) == ([], [], [], [], [])
     assert found.supervisor is None
+    assert not found.licensed
     assert found.dry_check("4.4.19") is None
     assert found.patches_in_force == {"emqx_a": False}
 
@@ -145,6 +147,7 @@ def test_every_fact(beams: Path) -> None:
         "4.4.17": "old",
     }
     assert (found.sysdescr, found.uptime_seconds) == ("EMQX Broker", 93784)
+    assert found.licensed
     assert found.statistic(*COUNTERS) == 19
     assert found.statistic(*probe.SESSIONS) == 21
     assert found.cluster["running"] == ["nonode@nohost"]

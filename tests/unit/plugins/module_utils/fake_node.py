@@ -81,7 +81,7 @@ def release_files(
         release + "emqx.rel": '{{release, {{"emqx", "{0}"}}, {{erts, "{1}"}}, []}}.\n'.format(version, ERTS).encode(),
         release + "start.boot": "boot of {0}".format(version).encode(),
         release + NO_DOT_ERLANG: "no_dot_erlang of {0}".format(version).encode(),
-        release + "BUILT_ON": b"x86_64-pc-linux-gnu-debian12\n",
+        release + "BUILT_ON": b"25.2.3-x86_64-pc-linux-gnu-64-debian12\n",
     }
     if relup:
         files[release + "relup"] = relup_text(version, ups, downs).encode()
@@ -357,6 +357,7 @@ class FakeNode:
                 [(version, Atom(status), ["emqx-" + version]) for version, status in sorted(self.table.items())],
             ),
             ("app_version", self.running),
+            ("licensed", Atom("false")),
             ("sysdescr", "EMQX Broker"),
             ("uptime", "{0} seconds".format(self.uptime)),
             ("supervisor", "<0.1862.0>"),

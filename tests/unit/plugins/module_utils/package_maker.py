@@ -24,7 +24,7 @@ def contents(version: str = VERSION) -> Dict[str, Content]:
         release + "emqx.rel": REL.format(version),
         release + "start.boot": "boot",
         release + "no_dot_erlang.boot": "boot",
-        release + "BUILT_ON": "x86_64-pc-linux-gnu-debian12\n",
+        release + "BUILT_ON": "25.2.3-x86_64-pc-linux-gnu-64-debian12\n",
         release + "relup": RELUP.format(version),
         "lib/emqx-{0}/ebin/emqx.beam".format(version): b"FOR1" + bytes(bytearray(range(256))) * 8,
     }

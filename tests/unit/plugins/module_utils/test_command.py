@@ -291,6 +291,36 @@ def test_cookies_of_settings_environment_and_defaults(root: Path, monkeypatch: p
     assert "of-the-broker" in cookies(root, EMQX_NODE__COOKIE="of-the-broker")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("etc/emqx.conf", 'node.cookie="x-quoted"\n', ["x-quoted"]),
+        ("etc/emqx.conf", "node.cookie=bare\n\tnode.cookie\t=\ttabbed # why\n", ["bare", "tabbed"]),
+        ("etc/emqx.conf", "node.cookie =\nnode.name = x\nnode.cookie_x = y\n", []),
+        ("etc/vm.args", "-setcookie\ttabbed\n", ["tabbed"]),
+        # What cuttlefish made of the settings at a start, also of those that have changed since.
+        ("data/configs/vm.2026.01.01.00.00.00.args", "-name x\n-setcookie of-a-start\n", ["of-a-start"]),
+        # A switch keeps a copy for the release that it leads to.
+        ("releases/4.4.19/vm.args", "-setcookie of-a-switch\n", ["of-a-switch"]),
+    ],
+)
+def test_cookies_wherever_they_are_written(root: Path, name: str, text: str, expected: List[str]) -> None:
+    script(root, "")
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(text)
+    assert sorted(cookies(root)) == expected
+
+
+def test_cookie_of_a_node_whose_root_is_worked_out_by_a_command(root: Path) -> None:
+    (root / "etc/emqx.conf").write_text("node.cookie = in-settings\n")
+    (root / "releases/emqx_vars").write_text(
+        'RUNNER_ROOT_DIR="$(cd $(dirname $(readlink $0 || echo $0))/..; pwd -P)"\n'
+        'RUNNER_ETC_DIR="$RUNNER_ROOT_DIR/etc"\n'
+    )
+    command = script(root, "echo it is in-settings")
+    assert command.output(command.change("x")) == ["it is " + MASK]
+
+
 def test_longer_secrets_first() -> None:
     """One cookie that begins with another must not be half shown."""
     command = "cookie-long cookie"

@@ -8,7 +8,7 @@ import contextlib
 import json
 import socket
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 from ansible_collections.emqx.fleet.plugins.module_utils import facts, listener_check
@@ -88,6 +88,74 @@ def test_a_plan_knocks_at_no_door(node: FakeNode, monkeypatch: pytest.MonkeyPatc
     assert tries == []
     collect(node, verification=True)
     assert tries == [[{"protocol": "mqtt:tcp", "listen_on": "1883"}]]
+
+
+def set_built_on(node: FakeNode, text: Optional[str]) -> None:
+    path = node.path("releases", OLD, "BUILT_ON")
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("24.1.5-3-x86_64-pc-linux-gnu-64-debian11\n", ("debian11", "amd64")),
+        # 4.3.0 to 4.3.8.
+        ("23.2.7.2-emqx-2-aarch64-unknown-linux-gnu-64\n", (None, "arm64")),
+        # 4.2, and maybe Enterprise.
+        (None, (None, None)),
+        ("25.2.3\n", (None, None)),
+    ],
+)
+@pytest.mark.parametrize("running", [True, False])
+def test_what_the_release_was_built_for(
+    node: FakeNode, text: Optional[str], words: Tuple[Optional[str], Optional[str]], running: bool
+) -> None:
+    set_built_on(node, text)
+    if not running:
+        node.stop()
+    found = collect(node)
+    assert (found["os"], found["arch"]) == words
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_enterprise_4_2_that_describes_itself_as_broker(node: FakeNode, running: bool) -> None:
+    path = node.path("releases/emqx_vars")
+    path.write_text(path.read_text().replace("EMQX_DESCRIPTION='EMQX Broker'", 'EMQX_DISCR="EMQ X Broker"'))
+    node.extra["facts"] = {"sysdescr": "EMQ X Broker"}
+    if not running:
+        node.stop()
+    assert collect(node)["edition"] == "ce"
+    node.extra["facts"]["licensed"] = Atom("true")
+    node.path("lib/emqx_license-4.2.3").mkdir()
+    assert collect(node)["edition"] == "ee"
+
+
+def test_edge_4_2_that_the_node_describes_as_broker(node: FakeNode) -> None:
+    with node.path("releases/emqx_vars").open("a") as stream:
+        stream.write("EMQX_DESCRIPTION=\nEMQX_DISCR='EMQ X Edge'\n")
+    assert collect(node)["edition"] == "edge"
+
+
+def test_node_whose_root_is_worked_out_by_a_command(node: FakeNode) -> None:
+    """Zips of 4.2, 4.3.0 to 4.3.14 and 4.4.0 to 4.4.3: state, patches and settings are those of the installation."""
+    path = node.path("releases/emqx_vars")
+    root = '"$(cd $(dirname $(readlink $0 || echo $0))/..; pwd -P)"'
+    path.write_text(path.read_text().replace("RUNNER_BIN_DIR=", "RUNNER_ROOT_DIR={0}\nRUNNER_BIN_DIR=".format(root), 1))
+    node.path("data/patches/emqx_a.beam").write_bytes(b"beam")
+    found = collect(node)
+    assert found["data_dir"] == str(node.path("data"))
+    assert node.installation.state_dir == str(node.path("data/fleet"))
+    assert [row["path"] for row in found["patches"]] == [str(node.path("data/patches/emqx_a.beam"))]
+    assert COOKIE in node.command.secrets
+
+
+def test_copies_of_a_release_of_enterprise_4_2_are_leftovers(node: FakeNode) -> None:
+    node.path("bin/emqx_ctl-e4.2.3").write_bytes(b"12")
+    (row,) = collect(node)["leftovers"]
+    assert (row["kind"], row["path"]) == ("binary", str(node.path("bin/emqx_ctl-e4.2.3")))
 
 
 def test_stopped_node_tells_what_the_files_say(node: FakeNode) -> None:
@@ -208,6 +276,17 @@ def test_what_an_upgrade_needs_to_write(node: FakeNode, monkeypatch: pytest.Monk
         ('ID="centos"\nVERSION_ID="7"\n', "el7"),
         ('ID="amzn"\nVERSION_ID="2"\n', "amzn2"),
         ("ID=raspbian\nVERSION_ID=10\n", "raspbian10"),
+        ('ID="opensuse-leap"\nVERSION_ID="15.5"\n', "opensuse"),
+        ('ID="opensuse-tumbleweed"\nVERSION_ID="20240101"\n', "opensuse"),
+        ('ID="sles"\nVERSION_ID="15.5"\n', "sles15"),
+        ("ID=fedora\nVERSION_ID=35\n", "fedora35"),
+        ("ID=alpine\nVERSION_ID=3.15.1\n", "alpine3.15"),
+        ('ID="almalinux"\nVERSION_ID="9.3"\n', "el9"),
+        ('ID="ol"\nVERSION_ID="7.9"\n', "el7"),
+        ('ID="amzn"\nVERSION_ID="2023"\n', "amzn2023"),
+        ("ID=debian\n", "debian"),
+        ('ID=arch\nVERSION_ID=""\n', "arch"),
+        ("ID=nixos\nVERSION_ID=22.11\n", "nixos22.11"),
         ("garbage\n", None),
         (None, None),
     ],

@@ -17,6 +17,7 @@ from ansible_collections.emqx.fleet.plugins.module_utils import access, installa
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, FleetError
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import (
     Installation,
+    decide_edition,
     edition_of,
     find_executable,
     parse_vars,
@@ -51,6 +52,32 @@ def node(tmp_path: Path) -> FakeNode:
         ('A=""', "A", ""),
         ('A="a=b"', "A", "a=b"),
         ("not an assignment\nif x; then\n", "A", None),
+        ("export A='b c'", "A", "b c"),
+        ("\texport  A=b", "A", "b"),
+        ("exported A=b", "A", None),
+        ("A=b # comment", "A", "b"),
+        ("A='b' # it's", "A", "b"),
+        ("A=b#c", "A", "b#c"),
+        ('A="b # c"', "A", "b # c"),
+        ("A=\"b\"c'd'", "A", "bcd"),
+        ('A="it\'s; $RUNNER_ROOT_DIR"', "A", "it's; /opt/emqx"),
+        ("A=b; B=c", "A", "b"),
+        ("B=c; A=$B", "A", "c"),
+        ("A=b B=c", "A", "b"),
+        ("A=b command", "A", None),
+        (r"A=a\ b", "A", "a b"),
+        ('A="torn', "A", '"torn'),
+        ("A='torn", "A", "'torn"),
+        # What only a shell can tell is not taken literally, nor is what is built on it.
+        ('A="$(date)"', "A", None),
+        ("A=`date`", "A", None),
+        ("A='$(date)'", "A", "$(date)"),
+        ('A="${B:-/x}"', "A", None),
+        ("A=b\nA=$(date)", "A", None),
+        ("A=$(date)\nA=b", "A", "b"),
+        ("B=$(date)\nA=$B/x", "A", None),
+        ("B=$(date)\nB=b\nA=$B/x", "A", "b/x"),
+        ('B=`date`\nexport A="${B}"', "A", None),
     ],
 )
 def test_vars_are_read_as_a_shell_does(text: str, name: str, value: Optional[str]) -> None:
@@ -73,17 +100,144 @@ def test_editions(text: Optional[str], edition: Optional[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("licensed", "descriptions", "edition"),
     [
-        ("x86_64-pc-linux-gnu-debian12\n", ("debian12", "amd64")),
-        ("aarch64-unknown-linux-gnu-ubuntu20.04", ("ubuntu20.04", "arm64")),
-        ("", (None, None)),
-        (None, (None, None)),
-        ("nonsense", (None, None)),
+        (False, ["EMQX Broker", "EMQX Broker"], "ce"),
+        (False, ["EMQX Enterprise"], "ee"),
+        # 4.2: what the node says of itself is always this.
+        (True, ["EMQ X Broker", "EMQ X Broker"], "ee"),
+        (False, ["EMQ X Edge", "EMQ X Broker"], "edge"),
+        (False, ["EMQ X Enterprise", "EMQ X Broker"], "ee"),
+        (False, ["EMQ X Broker", "EMQ X Enterprise"], "ee"),
+        (False, [None, "EMQ X Broker"], "ce"),
+        (True, [None, None], "ee"),
+        (False, [None, "x"], None),
     ],
 )
-def test_platforms(text: Optional[str], words: Tuple[Optional[str], Optional[str]]) -> None:
-    assert platform_of(text) == words
+def test_the_more_special_edition_wins(
+    licensed: bool, descriptions: List[Optional[str]], edition: Optional[str]
+) -> None:
+    assert decide_edition(licensed, *descriptions) == edition
+
+
+# built_on() and distro() of EMQX's rebar.config.erl and scripts/get-distro.sh, with the builders' images of that time
+# (Makefile, .github/workflows); v4.3.0 and v4.3.8 write rebar3's get_arch() alone.
+BUILT_ON = [
+    ("25.2.3-x86_64-pc-linux-gnu-64-debian12\n", ("25.2.3", "debian12", "amd64")),
+    ("24.1.5-3-x86_64-pc-linux-gnu-64-debian11", ("24.1.5-3", "debian11", "amd64")),
+    ("24.3.4.2-1-x86_64-pc-linux-gnu-64-ubuntu20.04", ("24.3.4.2-1", "ubuntu20.04", "amd64")),
+    ("24.3.4.2-1-aarch64-unknown-linux-gnu-64-el8", ("24.3.4.2-1", "el8", "arm64")),
+    ("24.1.5-3-x86_64-redhat-linux-gnu-64-centos7", ("24.1.5-3", "el7", "amd64")),
+    ("24.3.4.2-1-x86_64-koji-linux-gnu-64-amzn2", ("24.3.4.2-1", "amzn2", "amd64")),
+    ("24.3.4.2-1-x86_64-alpine-linux-musl-64-alpine3.15.1", ("24.3.4.2-1", "alpine3.15", "amd64")),
+    ("24.3.4.2-1-x86_64-apple-darwin19.6.0-64-macos10", ("24.3.4.2-1", "macos10", "amd64")),
+    ("23.2.7.2-emqx-2-x86_64-pc-linux-gnu-64-ubuntu16.04", ("23.2.7.2-emqx-2", "ubuntu16.04", "amd64")),
+    ("23.2.7.2-emqx-2-x86_64-suse-linux-gnu-64-opensuse", ("23.2.7.2-emqx-2", "opensuse", "amd64")),
+    ("23.2.7.2-emqx-2-armv7l-unknown-linux-gnueabihf-32-raspbian10", ("23.2.7.2-emqx-2", "raspbian10", "arm")),
+    ("23.2-arm-unknown-linux-gnueabihf-32-raspbian9", ("23.2", "raspbian9", "arm")),
+    ("23.2-mips64-unknown-linux-gnuabi64-64-debian10", ("23.2", "debian10", "mips64")),
+    # 4.3.0 to 4.3.8.
+    ("23.2.7.2-emqx-2-x86_64-pc-linux-gnu-64", ("23.2.7.2-emqx-2", None, "amd64")),
+    ("23-aarch64-unknown-linux-gnu-64", ("23", None, "arm64")),
+    # Builds of other makers.
+    ("x86_64-pc-linux-gnu-debian12\n", (None, "debian12", "amd64")),
+    ("aarch64-unknown-linux-gnu-ubuntu20.04", (None, "ubuntu20.04", "arm64")),
+    ("x86_64-pc-linux-gnu", (None, None, "amd64")),
+    ("25.2.3-x86_64-pc-linux-gnu-64-plan9", ("25.2.3", None, "amd64")),
+    ("25.2.3-vax-dec-ultrix-32-debian12", ("25.2.3", "debian12", None)),
+    ("25.2.3", ("25.2.3", None, None)),
+    ("24.1.5-3", ("24.1.5-3", None, None)),
+    ("25.2.3-", ("25.2.3", None, None)),
+    ("64-64", ("64-64", None, None)),
+    ("-", (None, None, None)),
+    ("", (None, None, None)),
+    (None, (None, None, None)),
+    ("nonsense", (None, None, None)),
+    ("x" * 100000 + "-64-debian12", (None, None, None)),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), BUILT_ON)
+def test_platforms(text: Optional[str], words: Tuple[Optional[str], ...]) -> None:
+    found = platform_of(text)
+    assert (found.otp, found.os, found.arch) == words
+
+
+# data/emqx_vars of EMQX, with what the packages fill in (emqx-rel's vars-bin.config and vars-pkg.config,
+# rebar.config.erl): zip and deb or rpm of 4.2.14, 4.3.0 and 4.4.0 (which has no LIB_EKKA_DIR), zip of 4.4.18.
+_ZIP_ROOT = '"$(cd $(dirname $(readlink $0 || echo $0))/..; pwd -P)"'
+_VARS_4_2 = """\
+REL_VSN="4.2.14"
+ERTS_VSN="10.7.2.1"
+ERL_OPTS=""
+RUNNER_ROOT_DIR={0}
+RUNNER_BIN_DIR="{1}"
+RUNNER_LOG_DIR="{2}"
+RUNNER_LIB_DIR="$RUNNER_ROOT_DIR/lib"
+RUNNER_ETC_DIR="{3}"
+RUNNER_DATA_DIR="{4}"
+RUNNER_USER="{5}"
+EMQX_DISCR="EMQ X Broker"
+
+## computed vars
+REL_NAME="emqx"
+ERTS_PATH=$RUNNER_ROOT_DIR/erts-$ERTS_VSN/bin
+
+## updated vars here
+"""
+_VARS_4_3 = _VARS_4_2.replace(
+    'EMQX_DISCR="EMQ X Broker"\n',
+    'LIB_EKKA_DIR="${{RUNNER_LIB_DIR}}/ekka-$(grep ekka "${{RUNNER_ROOT_DIR}}/releases/RELEASES" | '
+    "awk -F '\\\"' '{{print $2}}')\"\n\nEMQX_LICENSE_CONF=''\nexport EMQX_DESCRIPTION='EMQ X Broker'\n",
+)
+_VARS_4_4 = _VARS_4_3.replace("RUNNER_ROOT_DIR={0}\n", "")
+_IN_ZIP = tuple("$RUNNER_ROOT_DIR/" + name for name in ("bin", "log", "etc", "data")) + ("",)
+_IN_DEB = ("/usr/bin", "/var/log/emqx", "/etc/emqx", "/var/lib/emqx", "emqx")
+
+
+@pytest.mark.parametrize("text", [_VARS_4_2, _VARS_4_3, _VARS_4_4])
+def test_published_vars_of_a_zip(text: str) -> None:
+    found = parse_vars(text.format(_ZIP_ROOT, *_IN_ZIP), "/srv/emqx")
+    expected = {
+        "REL_VSN": "4.2.14",
+        "ERTS_VSN": "10.7.2.1",
+        "ERL_OPTS": "",
+        "RUNNER_ROOT_DIR": "/srv/emqx",
+        "RUNNER_BIN_DIR": "/srv/emqx/bin",
+        "RUNNER_LOG_DIR": "/srv/emqx/log",
+        "RUNNER_LIB_DIR": "/srv/emqx/lib",
+        "RUNNER_ETC_DIR": "/srv/emqx/etc",
+        "RUNNER_DATA_DIR": "/srv/emqx/data",
+        "RUNNER_USER": "",
+        "REL_NAME": "emqx",
+        "ERTS_PATH": "/srv/emqx/erts-10.7.2.1/bin",
+    }
+    described = {"EMQX_DISCR": "EMQ X Broker"}
+    if text != _VARS_4_2:
+        described = {"EMQX_DESCRIPTION": "EMQ X Broker", "EMQX_LICENSE_CONF": ""}
+    assert found == dict(expected, **described)
+
+
+@pytest.mark.parametrize("text", [_VARS_4_2, _VARS_4_3, _VARS_4_4])
+def test_published_vars_of_a_deb(text: str) -> None:
+    found = parse_vars(text.format('"/usr/lib/emqx"', *_IN_DEB), "/usr/lib/emqx")
+    assert (found["RUNNER_ROOT_DIR"], found["RUNNER_LIB_DIR"]) == ("/usr/lib/emqx", "/usr/lib/emqx/lib")
+    names = ("RUNNER_BIN_DIR", "RUNNER_LOG_DIR", "RUNNER_ETC_DIR", "RUNNER_DATA_DIR", "RUNNER_USER")
+    assert tuple(found[name] for name in names) == _IN_DEB
+    assert "LIB_EKKA_DIR" not in found
+
+
+@pytest.mark.parametrize("root", [_ZIP_ROOT, "$(cd ..; pwd)", "`cd $(dirname $0)/..; pwd -P`", "'/elsewhere'"])
+def test_vars_say_what_a_shell_says(node: FakeNode, root: str) -> None:
+    """The zip's lines, read by a real shell that runs bin/emqx of the node."""
+    path = node.path("releases/emqx_vars")
+    path.write_text(_VARS_4_3.format(root, *_IN_ZIP) + 'RUNNER_DATA_DIR="${RUNNER_ROOT_DIR}/data" # kept\nREL_VSN=1;\n')
+    script = node.path("bin/emqx")
+    names = ("RUNNER_ROOT_DIR", "RUNNER_DATA_DIR", "RUNNER_ETC_DIR", "ERTS_PATH", "EMQX_DESCRIPTION", "REL_VSN")
+    shown = "".join(' "${0}"'.format(name) for name in names)
+    script.write_text("#!/bin/sh\n. {0} 2> /dev/null\nprintf '%s\\n'{1}\n".format(path, shown))
+    said = subprocess.check_output([str(script)], cwd=str(node.path("bin"))).decode().splitlines()
+    assert [node.installation.variables[name] for name in names] == said
 
 
 # Directories
@@ -98,6 +252,62 @@ def test_directories_follow_the_vars(node: FakeNode) -> None:
     assert (found.data_dir, found.log_dir, found.etc_dir) == ("/var/lib/emqx", "/var/log/emqx", "/etc/emqx")
     node.path("releases/emqx_vars").unlink()
     assert (found.data_dir, found.log_dir) == (str(node.path("data")), str(node.path("log")))
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ('RUNNER_DATA_DIR="data"', "RUNNER_DATA_DIR"),
+        ('RUNNER_DATA_DIR="$(somewhere)/data"', "RUNNER_DATA_DIR"),
+        ("RUNNER_LOG_DIR=`somewhere`", "RUNNER_LOG_DIR"),
+        ("A=$(somewhere)\nRUNNER_ETC_DIR=$A/etc", "RUNNER_ETC_DIR"),
+        ('RUNNER_ETC_DIR="./etc"', "RUNNER_ETC_DIR"),
+        ('RUNNER_LOG_DIR="/var/log', "RUNNER_LOG_DIR"),
+    ],
+)
+def test_directory_that_cannot_be_told(node: FakeNode, line: str, name: str) -> None:
+    """Nothing is read or written at a place that was only guessed; the modules say so before they do anything."""
+    with node.path("releases/emqx_vars").open("a") as stream:
+        stream.write(line + "\n")
+    with pytest.raises(FleetError) as caught:
+        module_support.open_node(str(node.path("bin/emqx")), 5.0)
+    assert caught.value.failure_class == NOT_STARTED
+    assert str(node.path("releases/emqx_vars")) in caught.value.message
+    assert line.rpartition("=")[2].strip('"') in caught.value.message
+    assert "absolute path" in caught.value.message
+    assert name + "=" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "description"),
+    [
+        ("EMQX_DESCRIPTION='EMQX Broker'\n", "EMQX Broker"),
+        ("export EMQX_DESCRIPTION='EMQ X Enterprise'\n", "EMQ X Enterprise"),
+        ('EMQX_DISCR="EMQ X Broker"\n', "EMQ X Broker"),
+        ("", None),
+    ],
+)
+def test_description(node: FakeNode, text: str, description: Optional[str]) -> None:
+    node.path("releases/emqx_vars").write_text(text)
+    assert node.installation.description == description
+
+
+def test_license(node: FakeNode) -> None:
+    found = [node.installation.licensed]
+    node.path("lib/emqx_license-4.2.3").mkdir()
+    assert [*found, node.installation.licensed] == [False, True]
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_chain_of_links_is_followed(node: FakeNode, tmp_path: Path, relative: bool) -> None:
+    """A deb has /usr/bin/emqx as a link; update-alternatives makes a chain of them."""
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "alternatives").mkdir()
+    root = Path("..") if relative else tmp_path
+    (tmp_path / "alternatives/emqx").symlink_to(root / "emqx/bin/emqx")
+    (tmp_path / "usr/bin/emqx").symlink_to((root / ".." if relative else root) / "alternatives/emqx")
+    found = Installation(str(tmp_path / "usr/bin/emqx"))
+    assert (found.executable, found.root_dir) == (str(node.path("bin/emqx")), str(node.root))
 
 
 def test_link_to_the_command_is_followed(node: FakeNode, tmp_path: Path) -> None:
@@ -117,10 +327,7 @@ def test_executable_is_looked_for(node: FakeNode, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(installation, "SEARCH_DIRECTORIES", (str(node.path("bin")),))
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_executable(None) == str(node.path("bin/emqx"))
-    first = tmp_path / "emqx-first"
-    first.mkdir()
-    (first / "emqx").write_text("")
-    (first / "emqx").chmod(0o755)
+    first = FakeNode(tmp_path / "first", "4.4.19").path("bin")
     monkeypatch.setenv("PATH", ":{0}:".format(first))
     assert find_executable(None) == str(first / "emqx")
     assert find_executable(str(node.path("bin/emqx"))) == str(node.path("bin/emqx"))
@@ -132,6 +339,24 @@ def test_executable_is_looked_for(node: FakeNode, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(installation, "SEARCH_DIRECTORIES", ())
     with pytest.raises(FleetError, match="No emqx command was found"):
         find_executable(None)
+
+
+def test_wrapper_script_is_passed_over(node: FakeNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/usr/bin/emqx that is a script of its own has no releases beside it."""
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    wrapper = tmp_path / "usr/bin/emqx"
+    wrapper.write_text('#!/bin/sh\nexec {0} "$@"\n'.format(node.path("bin/emqx")))
+    wrapper.chmod(0o755)
+    monkeypatch.setattr(installation, "SEARCH_DIRECTORIES", (str(node.path("bin")),))
+    monkeypatch.setenv("PATH", str(wrapper.parent))
+    assert find_executable(None) == str(node.path("bin/emqx"))
+    # One that was asked for by name, and one that is all there is, are told to be no installation.
+    assert find_executable(str(wrapper)) == str(wrapper)
+    monkeypatch.setattr(installation, "SEARCH_DIRECTORIES", ())
+    for wanted in (None, str(wrapper)):
+        with pytest.raises(FleetError, match="does not belong to an EMQX installation") as caught:
+            module_support.open_node(wanted, 5.0)
+        assert "executable" in caught.value.hint
 
 
 # The release table on disk

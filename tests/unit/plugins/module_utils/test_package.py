@@ -47,8 +47,14 @@ def test_reads_a_sound_package(tmp_path: Path) -> None:
         "os": "debian12",
         "arch": "amd64",
         "erts": "13.1.5",
-        "built_on": "x86_64-pc-linux-gnu-debian12",
-        "relup": {"target": "4.4.19", "upgrade_from": ["4.4.18", "4.4.17"], "downgrade_to": ["4.4.18"]},
+        "built_on": "25.2.3-x86_64-pc-linux-gnu-64-debian12",
+        "relup": {
+            "target": "4.4.19",
+            "upgrade_from": ["4.4.18", "4.4.17"],
+            "downgrade_to": ["4.4.18"],
+            "restarts": [],
+            "restarts_down": [],
+        },
         "unpacked_size": sum(len(content) for content in contents().values()),
         "sha256": None,
         "checksum_source": None,
@@ -66,7 +72,7 @@ def test_takes_from_inside_what_the_name_does_not_say(tmp_path: Path) -> None:
 
 def test_words_have_aliases(tmp_path: Path) -> None:
     name = "emqx-4.4.19-otp25.2.3-1-centos8-x86_64.zip"
-    found = read(make(tmp_path, name=name, change={RELEASE + "BUILT_ON": "x86_64-unknown-linux-gnu-el8"}))
+    found = read(make(tmp_path, name=name, change={RELEASE + "BUILT_ON": "x86_64-unknown-linux-gnu-64-el8"}))
     assert (found["os"], found["arch"], found["problems"]) == ("el8", "amd64", [])
 
 
@@ -87,10 +93,12 @@ def test_folders_are_no_problem(tmp_path: Path) -> None:
         ({RELEASE + "emqx.rel": '{release,{"emqx","4.4.18"},{erts,"13"},[]}.'}, ["version_mismatch"]),
         ({RELEASE + "start.boot": ""}, ["missing_member"]),
         ({RELEASE + "no_dot_erlang.boot": None}, ["missing_member"]),
-        ({RELEASE + "BUILT_ON": None}, ["missing_member"]),
+        ({RELEASE + "BUILT_ON": None}, []),
+        ({RELEASE + "BUILT_ON": "25.2.3-x86_64-pc-linux-gnu-64-ubuntu20.04"}, ["platform_mismatch"]),
+        ({RELEASE + "BUILT_ON": "25.2.3-aarch64-unknown-linux-gnu-64-debian12"}, ["platform_mismatch"]),
         ({RELEASE + "BUILT_ON": "x86_64-pc-linux-gnu-ubuntu20.04"}, ["platform_mismatch"]),
-        ({RELEASE + "BUILT_ON": "aarch64-pc-linux-gnu-debian12"}, ["platform_mismatch"]),
-        ({RELEASE + "BUILT_ON": "x86_64-pc-linux-gnu"}, []),
+        ({RELEASE + "BUILT_ON": "25.2.3-x86_64-pc-linux-gnu-64"}, []),
+        ({RELEASE + "BUILT_ON": "25.2.3-vax-dec-ultrix-32-haiku1"}, []),
         ({"bin/nodetool-4.4.19": None}, ["missing_member"]),
         ({"bin/install_upgrade.escript-4.4.19": ""}, ["missing_member"]),
         ({"releases/emqx_vars": None}, ["missing_member"]),
@@ -106,6 +114,99 @@ def test_one_thing_wrong_is_one_problem(tmp_path: Path, change: Dict[str, Any], 
     found = read(make(tmp_path, change=change))
     assert codes(found) == expected
     assert all(problem["message"] for problem in found["problems"])
+
+
+# The lines of emqx_vars by data/emqx_vars of the tags v4.2.14 (of emqx-rel), v4.3.0, v4.3.16, v4.4.0, v4.4.5 and
+# v4.4.18; "EMQ X" became "EMQX" on the way.
+DESCRIPTIONS = [
+    ("4.2.14", 'EMQX_DISCR="{0}"', "EMQ X {0}"),
+    ("4.3.0", "export EMQX_DESCRIPTION='{0}'", "EMQ X {0}"),
+    ("4.3.16", "export EMQX_DESCRIPTION='{0}'", "EMQX {0}"),
+    ("4.4.0", "export EMQX_DESCRIPTION='{0}'", "EMQ X {0}"),
+    ("4.4.5", "export EMQX_DESCRIPTION='{0}'", "EMQX {0}"),
+    ("4.4.18", "EMQX_DESCRIPTION='{0}'", "EMQX {0}"),
+]
+WORDS = {"ce": "Broker", "ee": "Enterprise", "edge": "Edge"}
+
+
+def named(version: str, edition: str) -> str:
+    return "emqx-{0}debian10-{1}-amd64.zip".format("" if edition == "ce" else edition + "-", version)
+
+
+def edition_change(version: str, line: str) -> Dict[str, Any]:
+    text = 'REL_VSN="{0}"\nERTS_VSN="11.1.8"\n{1}\n'.format(version, line)
+    return {"releases/emqx_vars": text, "releases/{0}/BUILT_ON".format(version): None}
+
+
+@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("inside", WORDS)
+@pytest.mark.parametrize(("version", "line", "words"), DESCRIPTIONS)
+def test_a_package_under_the_name_of_another_edition_is_refused(
+    tmp_path: Path, version: str, line: str, words: str, inside: str, name: str
+) -> None:
+    change = edition_change(version, line.format(words.format(WORDS[inside])))
+    found = read(make(tmp_path, name=named(version, name), version=version, change=change))
+    assert found["edition"] == inside
+    assert codes(found) == ([] if name == inside else ["edition_mismatch"])
+
+
+@pytest.mark.parametrize("way", ["emqx.rel", "lib"])
+@pytest.mark.parametrize("name", ["ce", "ee"])
+def test_enterprise_4_2_calls_itself_broker_and_is_told_by_its_license(tmp_path: Path, name: str, way: str) -> None:
+    change = edition_change("4.2.3", 'EMQX_DISCR="EMQ X Broker"')
+    if way == "emqx.rel":
+        applications = '{kernel,"6.5"},{emqx_license,"4.2.3",load}'
+        change["releases/4.2.3/emqx.rel"] = '{release,{"emqx","4.2.3"},{erts,"10.7"},[' + applications + "]}."
+    else:
+        change["lib/emqx_license-4.2.3/ebin/emqx_license.app"] = "x"
+    found = read(make(tmp_path, name=named("4.2.3", name), version="4.2.3", change=change))
+    assert (found["edition"], codes(found)) == ("ee", [] if name == "ee" else ["edition_mismatch"])
+    if name == "ce":
+        assert "emqx_license" in found["problems"][0]["message"]
+
+
+def test_the_description_that_a_shell_would_read(tmp_path: Path) -> None:
+    """The last line wins, whatever its form."""
+    text = VARS.format("4.4.19") + "export EMQX_DESCRIPTION='EMQX Enterprise' # not the name's\n"
+    assert codes(read(make(tmp_path, change={"releases/emqx_vars": text}))) == ["edition_mismatch"]
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("4.2.14", []), ("4.3.0", ["missing_member"]), ("4.4.6", ["missing_member"])]
+)
+def test_boot_file_of_the_release_is_needed_where_packages_have_it(
+    tmp_path: Path, version: str, expected: List[str]
+) -> None:
+    """Packages of 4.2 have it in bin/ alone; all later ones have it, and what copies it is the source's script."""
+    change: Dict[str, Any] = {"releases/{0}/no_dot_erlang.boot".format(version): None}
+    found = read(make(tmp_path, name="emqx-{0}.zip".format(version), version=version, change=change))
+    assert codes(found) == expected
+
+
+@pytest.mark.parametrize("name", ["cuttlefish", "nodetool", "emqx_ctl", "emqx", "install_upgrade.escript"])
+@pytest.mark.parametrize("version", ["4.2.0", "4.2.14", "4.3.0", "4.4.0"])
+def test_what_a_commit_of_any_version_copies_is_needed(tmp_path: Path, version: str, name: str) -> None:
+    change: Dict[str, Any] = {"bin/{0}-{1}".format(name, version): None}
+    found = read(make(tmp_path, name="emqx-{0}.zip".format(version), version=version, change=change))
+    assert codes(found) == ["missing_member"]
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "expected"),
+    [
+        ("e4.2.3", "e4.2.3", []),
+        ("4.2.3", "4.2.3", []),
+        # The command looks for the version inside in the names of zips: emqx-*4.2.3*.zip finds this one ...
+        ("e4.2.3", "4.2.3", []),
+        # ... and emqx-*e4.2.3*.zip not that one.
+        ("4.2.3", "e4.2.3", ["version_mismatch"]),
+        ("e4.2.4", "4.2.3", ["version_mismatch"]),
+    ],
+)
+def test_the_letter_of_enterprise_4_2(tmp_path: Path, name: str, inside: str, expected: List[str]) -> None:
+    change = edition_change(inside, 'EMQX_DISCR="EMQ X Enterprise"')
+    found = read(make(tmp_path, name="emqx-ee-centos7-{0}-x86_64.zip".format(name), version=inside, change=change))
+    assert (found["version"], codes(found)) == (inside, expected)
 
 
 def test_a_version_that_is_not_the_names_is_told(tmp_path: Path) -> None:
@@ -326,6 +427,26 @@ def test_an_unchanged_package_is_not_opened_again(tmp_path: Path, monkeypatch: p
 def test_reads_a_relup(text: str, expected: Any) -> None:
     found = p.read_relup(text.encode("utf-8"))
     assert (found["target"], found["upgrade_from"], found["downgrade_to"]) == expected
+
+
+def test_tells_the_ways_that_restart_the_machine() -> None:
+    ways = (
+        '{{"4.4.{0}",[],[{{load_object_code,{{a,"1",[a]}}}},point_of_no_return,{1}]}}'.format(number, last)
+        for number, last in enumerate(
+            [
+                "{load,{a,brutal_purge,soft_purge}}",
+                "restart_emulator",
+                "restart_new_emulator,{apply,{a,b,[]}}",
+                # Words of an instruction are none.
+                '{apply,{a,b,[restart_emulator]}},"restart_emulator"',
+                "'restart_emulator'",
+            ]
+        )
+    )
+    text = '{"4.4.19",[' + ",".join(ways) + '],[{"4.4.3",[],[restart_emulator]},{"4.4.2",[restart_emulator],[]}]}.'
+    found = p.read_relup(text.encode("utf-8"))
+    assert (found["restarts"], found["restarts_down"]) == (["4.4.1", "4.4.2", "4.4.4"], ["4.4.3"])
+    assert len(found["upgrade_from"]) == 5
 
 
 @pytest.mark.parametrize(

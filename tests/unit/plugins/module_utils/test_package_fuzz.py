@@ -79,6 +79,7 @@ def relup_samples() -> List[Tuple[str, bytes]]:
         ("deep maps", ways + b"#{a=>" * 60000),
         ("wide", ways + b"a," * 60000),
         ("wide versions", ways + b'{"1",[],[]},' * 60000),
+        ("many instructions", ways + b'{"1",[],[' + b"restart_emulator," * 250000 + b"a]}],[]}."),
         ("wide instructions", ways + b'{"1",[],[' + b"a," * 60000 + b"a]}],[]}."),
         ("long string", ways + b'{"' + b"a" * 120000),
         ("escapes", ways + b'{"' + b"\\x{41}" * 20000),

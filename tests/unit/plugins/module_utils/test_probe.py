@@ -325,3 +325,8 @@ def test_patches_in_force() -> None:
     found = answered(patches=[(Atom("emqx_a"), Atom("true")), (Atom("emqx_b"), Atom("false"))])
     assert found.patches_in_force == {"emqx_a": True, "emqx_b": False}
     assert answered(patches=[]).patches_in_force == {}
+
+
+@pytest.mark.parametrize(("value", "licensed"), [("true", True), ("false", False), ("undefined", False)])
+def test_enterprise_is_told_by_its_license(value: str, licensed: bool) -> None:
+    assert answered(licensed=Atom(value)).licensed is licensed

@@ -19,7 +19,9 @@ TEXTS = st.builds(
 )
 
 
-@pytest.mark.parametrize("text", ["4.4.19", "4.4.19-rc.1", "0.0.0", "4.4.19-0-b", "4.4.19+build.5", "4.4.19-a+b"])
+@pytest.mark.parametrize(
+    "text", ["4.4.19", "4.4.19-rc.1", "0.0.0", "4.4.19-0-b", "4.4.19+build.5", "4.4.19-a+b", "e4.2.3"]
+)
 def test_takes_what_the_command_takes(text: str) -> None:
     assert v.is_valid(text)
     assert str(v.parse(text)) == text
@@ -28,7 +30,7 @@ def test_takes_what_the_command_takes(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "v4.4.19", "e4.4.19", "4.4", "abc", "4.4.019", "4.4.19-", "4.4.19\n", "4.4.1²", "4.4.19/x", "4.4.19 ", None, 4]
-    + ["4.4." + "9" * 200],
+    + ["4.4." + "9" * 200, "e4.3.10", "e4.20.1", "ee4.2.3", "v4.2.3", "e4.2", "E4.2.3", "e14.2.3"],
 )
 def test_refuses_what_makes_the_command_crash(text: Any) -> None:
     assert not v.is_valid(text)
@@ -55,6 +57,13 @@ def test_orders_by_semantic_versioning() -> None:
         assert other > one
         assert one != other
     assert sorted(set(parsed)) == parsed
+
+
+def test_enterprise_4_2_is_ordered_by_its_numbers() -> None:
+    texts = ["4.2.2", "e4.2.3-rc.1", "4.2.3", "e4.2.3", "4.2.10", "e4.2.11", "4.3.0"]
+    assert [str(version) for version in sorted(v.parse(text) for text in reversed(texts))] == texts
+    assert v.parse("e4.2.3") != v.parse("4.2.3")
+    assert v.same_series(v.parse("e4.2.3"), v.parse("e4.2.4"))
 
 
 @given(st.lists(TEXTS, min_size=2, max_size=5))

@@ -28,6 +28,9 @@ PACKAGES = [
         ({"os": "centos8", "arch": "aarch64"}, 4),
         # Where the release does not tell what it was built for, the machine does.
         ({"os": None, "host": {"os": "rocky8"}}, 3),
+        # Nor where it tells a word that is none of a system or an architecture.
+        ({"os": "gnu", "arch": "25.2.3", "host": {"os": "el8", "arch": "aarch64"}}, 4),
+        ({"arch": "25.2.3"}, 0),
     ],
 )
 def test_selects_the_package_of_the_node(changes: dict[str, Any], place: int) -> None:
@@ -82,6 +85,33 @@ def test_what_is_not_known_fits() -> None:
     package = make_package(os=None, arch=None, otp=None, name="emqx-4.4.19.zip")
     assert c.misses(c.words_of(make_facts()), package) == ()
     assert c.misses(c.words_of({}), make_package()) == ()
+
+
+@pytest.mark.parametrize(
+    ("node", "package", "missed"),
+    [
+        ({"os": "opensuse"}, {"os": "opensuse15.2"}, ()),
+        ({"os": "raspbian9", "arch": "arm"}, {"os": "raspbian9", "arch": "armv7l"}, ()),
+        ({"os": "raspbian9"}, {"os": "raspbian10"}, ("os",)),
+        ({"arch": "mips64"}, {"arch": "mips64"}, ()),
+        ({"arch": "arm"}, {"arch": "arm64"}, ("arch",)),
+        # The machine's own words, for a release of 4.2 or of Enterprise: unlike a package for an older system.
+        ({"os": None, "host": {"os": "el8"}}, {"os": "centos7"}, ("os",)),
+        ({"os": None, "arch": None, "host": {"os": "el7", "arch": "x86_64"}}, {"os": "centos7"}, ()),
+    ],
+)
+def test_words_as_published(node: dict[str, Any], package: dict[str, Any], missed: tuple[str, ...]) -> None:
+    assert c.misses(c.words_of(make_facts(**node)), make_package(**package)) == missed
+
+
+def test_enterprise_4_2_is_chosen_by_its_version_as_it_stands() -> None:
+    words = {"edition": "ee", "otp": "22", "os": "el7"}
+    packages = [make_package(version, **words) for version in ("e4.2.3", "e4.2.10", "4.2.4")]
+    facts = make_facts(running="e4.2.2", **words)
+    assert c.select(facts, "e4.2.3", c.build(packages))[0] == packages[0]
+    assert c.select(facts, "e4.2.4", c.build(packages))[1] == (
+        "there is no package of e4.2.4; there is e4.2.10, 4.2.4, e4.2.3"
+    )
 
 
 def test_shortens_long_lists() -> None:

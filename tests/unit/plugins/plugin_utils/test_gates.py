@@ -73,6 +73,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ("node_python", {"host": {"system": "Linux", "python": "2.7.18"}}, {}, {}),
     ("node_python", {"host": {"system": "Linux"}}, {}, {}),
     ("platform", {"host": {"system": "Windows", "python": "3.11.2"}}, {}, {}),
+    ("platform", {"os": "macos10"}, {"os": "macos10"}, {}),
     ("duplicate_node", {}, {}, {"cluster": ClusterView(duplicates=frozenset(["emqx@node1"]))}),
     ("operation", {"operation": LOCK}, {}, {}),
     ("run_lock", {"run": RUN}, {}, {}),
@@ -171,12 +172,43 @@ def test_versions(running: str, target: str, names: set[str]) -> None:
         {"boot": PATCHED_BOOT},
         {"os": "centos7", "arch": "x86_64", "_package": {"os": "el7"}},
         {"otp": "24", "_package": {"otp": "24.3.4.2-1"}},
+        # What the release says of itself is absent, or is no word of a system or an architecture: the machine decides.
+        {"os": None, "arch": None},
+        {"os": "gnu", "arch": "25.2.3"},
     ],
 )
 def test_what_is_no_obstacle(of_facts: dict[str, Any]) -> None:
     changes: dict[str, Any] = dict(of_facts)
     package = make_package(**changes.pop("_package", {}))
     assert failed(make_facts(**changes), package, dataclasses.replace(TARGET, run_id="mine")) == {}
+
+
+def test_a_package_that_is_not_for_linux_is_refused_whatever_is_accepted() -> None:
+    results = g.evaluate(
+        make_facts(), make_package(os="macos10"), dataclasses.replace(TARGET, accept=frozenset(["os"]))
+    )
+    assert {row["name"]: row["accepted"] for row in results if not row["passed"]} == {"platform": False, "os": True}
+    assert g.refused(results)
+
+
+@pytest.mark.parametrize(("host_os", "expected"), [("el7", set()), ("el8", {"os"})])
+def test_the_machine_decides_where_the_release_does_not_tell(host_os: str, expected: set[str]) -> None:
+    """4.2, and an Enterprise release without BUILT_ON; a newer system than the package's has to be accepted."""
+    facts = make_facts(os=None, arch=None)
+    facts["host"] = facts["host"] | {"os": host_os}
+    assert set(failed(facts, make_package(os="el7"))) == expected
+
+
+def test_enterprise_4_2_goes_its_way_by_versions_with_a_letter() -> None:
+    first = make_package("e4.2.3", ["e4.2.2"], edition="ee")
+    second = make_package("e4.2.10", ["e4.2.3"], edition="ee")
+    facts = make_facts(running="e4.2.2", edition="ee")
+    path = find_path("e4.2.2", "e4.2.10", [first, second])
+    assert path.versions == ("e4.2.3", "e4.2.10")
+    assert failed(facts, second, Context("e4.2.10", path=path)) == {}
+    back = make_facts(running="e4.2.10", edition="ee", ways_back={"e4.2.10": ["e4.2.3"]})
+    assert set(failed(back, first, Context("e4.2.3"))) == {"direction"}
+    assert set(failed(facts, make_package("e4.3.1", edition="ee"), Context("e4.3.1"))) == {"min_version"}
 
 
 def test_no_package() -> None:
