@@ -10,7 +10,7 @@ short_description: Verifies that nobody noticed the switch of an EMQX node
 description:
   - Reads an EMQX node and holds it against how it was before, in version, process, cluster, clients, listeners,
     plugins, settings, alarms and the version that a restart would boot.
-  - Makes one new connection to each TCP listener, with TLS where it is one of TLS; what answered before shall answer now.
+  - Makes one new connection to each TCP listener, over TLS where it speaks TLS; what answered before shall answer now.
   - Reads again until every check passes or O(wait) is over, since statistics need a moment, and tells every check that
     still fails.
 author:
