@@ -34,9 +34,10 @@ _NO_TCP = {"udp", "dtls"}
 # Alerts that end a handshake for want of a client certificate. Erlang's TLS says handshake_failure or, in 1.3,
 # certificate_required; the others are what brokers behind a proxy say.
 _CERTIFICATE_ALERTS = re.compile(
-    r"ALERT_(?:HANDSHAKE_FAILURE|CERTIFICATE_REQUIRED|BAD_CERTIFICATE|NO_CERTIFICATE|CERTIFICATE_UNKNOWN|UNKNOWN_CA"
-    r"|ACCESS_DENIED)"
+    r"alert (?:handshake failure|certificate required|bad certificate|no certificate|certificate unknown|unknown ca"
+    r"|access denied)"
 )
+_PLACE = re.compile(r"^\[[^\]]*\] | \(_ssl\.c:\d+\)$")
 
 
 def answers(listeners: List[Dict[str, str]], timeout: float = TIMEOUT) -> List[Dict[str, Any]]:
@@ -179,8 +180,7 @@ def _wants_certificate(tls: ssl.SSLSocket, error: OSError) -> bool:
 
     The same alert also says that it has no cipher or certificate of its own to offer, but before a cipher is agreed.
     """
-    reason = getattr(error, "reason", None) or ""
-    return bool(_CERTIFICATE_ALERTS.search(str(reason).upper())) and tls.cipher() is not None
+    return bool(_CERTIFICATE_ALERTS.search(_words(error))) and tls.cipher() is not None
 
 
 def _left(deadline: float) -> float:
@@ -190,9 +190,7 @@ def _left(deadline: float) -> float:
 
 def _words(error: OSError) -> str:
     """Without OpenSSL's file names and line numbers, which differ from machine to machine."""
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, str):
-        return reason.lower().replace("_", " ")
     if isinstance(error, socket.timeout):
         return "timed out"
-    return error.strerror or str(error)
+    # The words are OpenSSL's own; the reason in brackets is wrong where the library is newer than Python.
+    return _PLACE.sub("", error.strerror or str(error))

@@ -9,7 +9,8 @@ module: emqx_verify
 short_description: Verifies that nobody noticed the switch of an EMQX node
 description:
   - Reads an EMQX node and holds it against how it was before, in version, process, cluster, clients, listeners,
-    plugins, alarms and the version that a restart would boot.
+    plugins, settings, alarms and the version that a restart would boot.
+  - Makes one new connection to each TCP listener, over TLS where it speaks TLS; what answered before shall answer now.
   - Reads again until every check passes or O(wait) is over, since statistics need a moment, and tells every check that
     still fails.
 author:
@@ -27,7 +28,8 @@ options:
     default: 60
   before:
     description:
-      - What M(emqx.fleet.emqx_release_info) or this module (RV(facts)) returned before the switch.
+      - What this module (RV(facts)) returned before the switch, or M(emqx.fleet.emqx_release_info) with its option
+        C(verification). Without that option no listener is tried, and settings are not compared.
       - Without it, the module looks whether the node is ready to be switched.
     type: dict
   version:
@@ -51,7 +53,9 @@ options:
     elements: str
     default: []
   accept:
-    description: Obstacles that the user accepted by name, such as V(patches).
+    description:
+      - Obstacles that the user accepted by name, such as V(patches).
+      - With V(known_defects) neither TLS listeners that take no new connection nor lost settings are a failure.
     type: list
     elements: str
     default: []
@@ -71,6 +75,7 @@ seealso:
 EXAMPLES = r"""
 - name: Remember how the node was
   emqx.fleet.emqx_release_info:
+    verification: true
   register: before
 
 - name: Switch
