@@ -149,7 +149,9 @@ def test_what_4_2_has_not(make_node: MakeNode) -> None:
     assert done(node, "ping") == "pong\n"
 
 
-@pytest.mark.parametrize(("form", "pattern"), [("", r"\d[\d.]*-\w+-[\w-]+-64-\w+[\d.]*"), ("4.3", r"\d.*-64-\w+[\d.]*")])
+@pytest.mark.parametrize(
+    ("form", "pattern"), [("", r"\d[\d.]*-\w+-[\w-]+-64-\w+[\d.]*"), ("4.3", r"\d.*-64-\w+[\d.]*")]
+)
 def test_built_on(packages: Path, form: str, pattern: str) -> None:
     """OTP version, triple, word size, system."""
     old = broker.versions(form, packages)[-2]
@@ -185,9 +187,10 @@ def test_another_erts_runs_from_the_next_start_on(make_node: MakeNode) -> None:
     done(node, "upgrade", "--no-permanent", new)
     done(node, "install", new)
     assert (machine(), done(node, "pid")) == (one, pid)
-    assert f'REL_VSN="{new}"\nERTS_VSN="{one.removeprefix("erts-")}.1"\n' in (
-        node.home / "releases" / "emqx_vars"
-    ).read_text()
+    assert (
+        f'REL_VSN="{new}"\nERTS_VSN="{one.removeprefix("erts-")}.1"\n'
+        in (node.home / "releases" / "emqx_vars").read_text()
+    )
     done(node, "restart")
     assert machine() == f"{one}.1"
     done(node, "downgrade", old)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,9 @@ from .procs import run, wait_for
 REPOSITORY = HERE.parents[2]
 PACKAGES = Path(".build/broker/packages")
 EDITION_PREFIX = {"ce": "emqx-", "ee": "emqx-ee-", "edge": "emqx-edge-"}
+
+# Several hosts may want the same package at the same time.
+UNPACKING = threading.Lock()
 
 UNIT = """\
 [Unit]
@@ -89,6 +93,12 @@ def _is_called(package: Path, spec: HostSpec) -> bool:
 def unpacked(package: Path, cache: Path) -> Path:
     """The folder ``emqx`` of a package, unpacked once for all hosts of a lab."""
     target = cache / package.parent.name / package.stem
+    with UNPACKING:
+        _unpack(package, target)
+    return target / "emqx"
+
+
+def _unpack(package: Path, target: Path) -> None:
     if not target.is_dir():
         half = target.with_name(f"{target.name}.half")
         shutil.rmtree(half, ignore_errors=True)
@@ -104,7 +114,6 @@ def unpacked(package: Path, cache: Path) -> Path:
                     if mode & 0o777:
                         made.chmod(mode & 0o777)
         half.rename(target)
-    return target / "emqx"
 
 
 def install_all(hosts: Sequence[Host], workers: int | None = None) -> None:
