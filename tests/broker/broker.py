@@ -76,11 +76,13 @@ class Broker:
         *,
         variant: str = "",
         out: Path = OUT,
+        tls_port: int | None = None,
         extra_env: Mapping[str, str] | None = None,
     ) -> None:
         self.home = Path(root) / "emqx"
         self.version, self.variant, self.out = version, variant, out
         self.node_name, self.port, self.listen_ip = node_name, port, listen_ip
+        self.tls_port = tls_port
         self.seeds, self.runner_user = tuple(seeds), runner_user
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("EMQX_")} | dict(extra_env or {})
         self.calls: list[tuple[int, int]] = []
@@ -104,6 +106,7 @@ class Broker:
             f"node.name = {self.node_name}\n"
             f"node.cookie = {COOKIE}\n"
             f"listener.tcp.external = {self.listen_ip}:{self.port}\n"
+            f"listener.ssl.external = {f'{self.listen_ip}:{self.tls_port}' if self.tls_port else ''}\n"
             f"cluster.discovery = {'static' if self.seeds else 'manual'}\n"
             f"cluster.static.seeds = {','.join(self.seeds)}\n"
         )

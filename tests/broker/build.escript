@@ -74,7 +74,8 @@ our_app(App, Sources, Stage, Description, V, Versions) ->
     Modules = [M || M <- modules(Dir), present(M, V)],
     [{ok, M} = compile:file(filename:join(Dir, atom_to_list(M)),
                             [deterministic, no_debug_info, return_errors, report, warnings_as_errors, {outdir, Ebin},
-                             {d, 'VSN', V}, {d, 'PATCH', generation(V)}, {d, 'DESCRIPTION', Description}
+                             {d, 'VSN', V}, {d, 'PATCH', generation(V)}, {d, 'DESCRIPTION', Description},
+                             {d, 'ERLANG_LIB', code:lib_dir()}
                              | [{d, F} || F <- maps:get(flags, get(V))]])
      || M <- Modules],
     strip(filename:dirname(Ebin)),

@@ -115,7 +115,7 @@ class Package(NamedTuple):
 
 def has(trait: str, version: str) -> bool:
     """Whether packages of a version have a trait."""
-    major, minor, patch = version.split("-", maxsplit=1)[0].split(".")
+    major, minor, patch = version.partition("-")[0].split(".")
     first, last = TRAITS[trait].get(f"{major}.{minor}", (1, 0))
     return first <= int(patch) <= last
 
@@ -280,9 +280,7 @@ def write_package(folder: Path, package: Package, erl: Erlang, architecture: str
 def compiled(stage: Stage, folder: Path, erl: Erlang) -> str:
     """Fill a folder with what `build.escript` makes of a stage; gives the machine's triple."""
     specs = []
-    newest = next(
-        (v for v in stage.versions if v.startswith("4.4.") and int(v.split(".")[2]) >= 19), stage.versions[-1]
-    )
+    newest = "4.4.19" if "4.4.19" in stage.versions else stage.versions[-1]
     for at, version in enumerate(stage.versions):
         generation = 19 + at - stage.versions.index(newest)
         flags = [name for name in MACROS if has(name, version)]
@@ -307,7 +305,7 @@ def build(out: Path, versions: tuple[str, ...], only_plain: bool) -> None:
     with tempfile.TemporaryDirectory(dir=out) as temporary:
         stages = {stage: Path(temporary, str(n)) for n, stage in enumerate(dict.fromkeys(p.stage for p in packages))}
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            architecture, *_others = threads.map(lambda item: compiled(*item, erl), stages.items())
+            *_unused, architecture = threads.map(lambda stage: compiled(stage, stages[stage], erl), stages)
         with ProcessPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
             jobs = [pool.submit(write_package, stages[p.stage], p, erl, architecture, out) for p in packages]
             for job in jobs:

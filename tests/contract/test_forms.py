@@ -8,6 +8,8 @@ There are recordings for one of them only (group p in test_contract.py); the oth
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -213,3 +215,45 @@ def test_a_folder_that_is_gone_costs_the_table_on_the_disk(make_node: MakeNode) 
     listed = re.findall(r'release,"emqx","([\d.]+)"', (node.home / "releases" / "RELEASES").read_text())
     assert listed == [new]
     assert node.emqx("ping").returncode == 1
+
+
+def test_tls(make_node: MakeNode) -> None:
+    """A listener with TLS beside the other one; who is connected stays so through a switch, as on the other."""
+    node = make_node("4.4.18")
+    node.tls_port = node.port + 1
+    node.configure()
+    node.start()
+    assert "mqtt:ssl:external\n" in node.ctl("listeners").stdout
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+
+    def connect() -> ssl.SSLSocket:
+        """An MQTT client, told that it is one."""
+        client = context.wrap_socket(socket.create_connection(("127.0.0.1", node.port + 1), timeout=10))
+        client.sendall(bytes.fromhex("100d 0004 4d515454 04 02 0000 0001 78"))
+        assert client.recv(4) == bytes.fromhex("20020000")
+        return client
+
+    with connect() as one:
+        node.provide("4.4.19")
+        done(node, "upgrade", "4.4.19")
+        one.sendall(bytes.fromhex("c000"))
+        assert one.recv(2) == bytes.fromhex("d000")
+    with connect():
+        assert done(node, "eval", "[esockd:get_current_connections(I) || {I, _} <- esockd:listeners()].") == "[1,0]\n"
+    node.fault("refuse_tls-4.4.19")
+    with pytest.raises(OSError, match="EOF|reset"):
+        connect()
+
+
+def test_what_a_switch_may_break_unseen(make_node: MakeNode) -> None:
+    """Faults that only a look from outside, or at the settings, finds out."""
+    node, _old, new = started(make_node, "")
+    node.fault("relup_setting", "other")
+    node.fault("relup_close_listener", "mqtt:tcp:external")
+    node.provide(new)
+    done(node, "upgrade", new)
+    assert done(node, "eval", "application:get_env(emqx, changed_by_relup).") == '{ok,"other"}\n'
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", node.port), timeout=10)

@@ -25,7 +25,7 @@ config(Settings, DataDir) ->
                                         max_no_files => 3}}}]}]},
      {sasl, [{sasl_error_logger, false}]},
      {ekka, [{data_dir, DataDir}, {seeds, seeds(Settings)}]},
-     {emqx, [{data_dir, DataDir}, {listeners, listeners(Settings)}]}].
+     {emqx, [{data_dir, DataDir}, {listeners, listeners(Settings)}, {tls, tls(Settings)}]}].
 
 seeds(#{"cluster.discovery" := "static", "cluster.static.seeds" := Seeds}) ->
     [list_to_atom(string:trim(Seed)) || Seed <- string:lexemes(Seeds, ",")];
@@ -33,8 +33,16 @@ seeds(_) ->
     [].
 
 listeners(Settings) ->
-    [{list_to_atom("mqtt:tcp:" ++ Id), listen_on(Value)}
-     || {"listener.tcp." ++ Id, Value} <- lists:sort(maps:to_list(Settings)), Value =/= ""].
+    [{list_to_atom("mqtt:" ++ Kind ++ ":" ++ Id), listen_on(Value)}
+     || {"listener." ++ Rest, Value} <- lists:sort(maps:to_list(Settings)), Value =/= "",
+        [Kind, Id] <- [string:lexemes(Rest, ".")]].
+
+%% Files of a certificate, or none, for every listener with TLS.
+tls(Settings) ->
+    [{list_to_atom("mqtt:ssl:" ++ Id),
+      [{File, Path} || {File, Key} <- [{certfile, ".certfile"}, {keyfile, ".keyfile"}],
+                       {ok, Path} <- [maps:find("listener.ssl." ++ Id ++ Key, Settings)]]}
+     || {"listener.ssl." ++ Id, Value} <- maps:to_list(Settings), Value =/= "", not lists:member($., Id)].
 
 listen_on(Value) ->
     case string:split(Value, ":", trailing) of

@@ -23,6 +23,9 @@ REPOSITORY = HERE.parents[2]
 PACKAGES = Path(".build/broker/packages")
 EDITION_PREFIX = {"ce": "emqx-", "ee": "emqx-ee-", "edge": "emqx-edge-"}
 
+# Several hosts may want the same package at the same time.
+UNPACKING = threading.Lock()
+
 UNIT = """\
 [Unit]
 Description=emqx daemon
@@ -87,33 +90,30 @@ def _is_called(package: Path, spec: HostSpec) -> bool:
     )
 
 
-_UNPACKING = threading.Lock()
-
-
 def unpacked(package: Path, cache: Path) -> Path:
-    """The folder ``emqx`` of a package, unpacked once for all hosts of a lab, whoever wants it at the same time."""
+    """The folder ``emqx`` of a package, unpacked once for all hosts of a lab."""
     target = cache / package.parent.name / package.stem
-    with _UNPACKING:
-        if not target.is_dir():
-            _unpack(package, target)
+    with UNPACKING:
+        _unpack(package, target)
     return target / "emqx"
 
 
 def _unpack(package: Path, target: Path) -> None:
-    half = target.with_name(f"{target.name}.half")
-    shutil.rmtree(half, ignore_errors=True)
-    with zipfile.ZipFile(package) as archive:
-        for member in archive.infolist():
-            made = half / member.filename
-            mode = member.external_attr >> 16
-            if mode & 0o170000 == 0o120000:
-                made.parent.mkdir(parents=True, exist_ok=True)
-                made.symlink_to(archive.read(member).decode())
-            else:
-                archive.extract(member, half)
-                if mode & 0o777:
-                    made.chmod(mode & 0o777)
-    half.rename(target)
+    if not target.is_dir():
+        half = target.with_name(f"{target.name}.half")
+        shutil.rmtree(half, ignore_errors=True)
+        with zipfile.ZipFile(package) as archive:
+            for member in archive.infolist():
+                made = half / member.filename
+                mode = member.external_attr >> 16
+                if mode & 0o170000 == 0o120000:
+                    made.parent.mkdir(parents=True, exist_ok=True)
+                    made.symlink_to(archive.read(member).decode())
+                else:
+                    archive.extract(member, half)
+                    if mode & 0o777:
+                        made.chmod(mode & 0o777)
+        half.rename(target)
 
 
 def install_all(hosts: Sequence[Host], workers: int | None = None) -> None:

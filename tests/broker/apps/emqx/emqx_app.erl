@@ -23,7 +23,10 @@ start(_Type, _Args) ->
     ok = emqx_faults:start(),
     emqx_sys:started(),
     {ok, Sup} = emqx_sup:start_link(),
-    [{ok, _} = esockd:open(Proto, ListenOn, [{acceptors, acceptors(Proto)}], {emqx_connection, start, []})
+    Tls = application:get_env(emqx, tls, []),
+    [{ok, _} = esockd:open(Proto, ListenOn,
+                           [{acceptors, acceptors(Proto)} | [{tls, Files} || {P, Files} <- Tls, P =:= Proto]],
+                           {emqx_connection, start, []})
      || {Proto, ListenOn} <- application:get_env(emqx, listeners, [])],
     {ok, Sup}.
 

@@ -15,7 +15,8 @@ start() ->
 %% Every relup calls this in the release handler, just before the code is replaced.
 relup(Target) ->
     [run(Name, Argument, Target)
-     || Name <- ["relup_alarm", "relup_drop_clients", "relup_sleep", "relup_hang", "relup_crash"],
+     || Name <- ["relup_alarm", "relup_drop_clients", "relup_setting", "relup_close_listener", "relup_sleep",
+                 "relup_hang", "relup_crash"],
         {ok, Argument} <- [read(Name, Target)]],
     ok.
 
@@ -25,6 +26,9 @@ is_on(Name) ->
 
 run("relup_alarm", Name, _) -> emqx_alarm:activate(list_to_atom(Name));
 run("relup_drop_clients", _, _) -> emqx_cm:close_all();
+run("relup_setting", Value, _) -> application:set_env(emqx, changed_by_relup, Value);
+run("relup_close_listener", Name, _) ->
+    [esockd:close(Id) || {Id = {Proto, _}, _} <- esockd:listeners(), atom_to_list(Proto) =:= Name];
 run("relup_sleep", Seconds, _) -> timer:sleep(list_to_integer(Seconds) * 1000);
 run("relup_hang", _, Target) -> hang(Target);
 run("relup_crash", _, _) -> exit(relup_crash).

@@ -16,8 +16,12 @@ init([_Proto, {Host, Port}, Options, MFA]) ->
                      {backlog, 1024}, {ip, Address}, {send_timeout, 15000}, {send_timeout_close, true}],
     case gen_tcp:listen(Port, SocketOptions) of
         {ok, Listen} ->
+            Serve = case proplists:get_value(tls, Options) of
+                        undefined -> MFA;
+                        Files -> {esockd_tls, start, [esockd_tls:prepare(Files), MFA]}
+                    end,
             N = proplists:get_value(acceptors, Options),
-            [spawn_link(?MODULE, acceptor, [self(), Listen, MFA]) || _ <- lists:seq(1, N)],
+            [spawn_link(?MODULE, acceptor, [self(), Listen, Serve]) || _ <- lists:seq(1, N)],
             {ok, #{socket => Listen, acceptors => N, count => 0}};
         {error, Reason} ->
             {stop, {listen, Host, Port, Reason}}
@@ -45,7 +49,7 @@ terminate(_Reason, #{socket := Listen}) ->
 acceptor(Listener, Listen, MFA = {M, F, A}) ->
     case gen_tcp:accept(Listen) of
         {ok, Socket} ->
-            {ok, Pid} = apply(M, F, [Socket | A]),
+            {ok, Pid} = serve(Socket, M, F, A),
             case gen_tcp:controlling_process(Socket, Pid) of
                 ok ->
                     gen_server:cast(Listener, {accepted, Pid}),
@@ -62,3 +66,7 @@ acceptor(Listener, Listen, MFA = {M, F, A}) ->
         {error, Reason} ->
             exit(Reason)
     end.
+
+%% TLS takes the socket when it is ready.
+serve(_Socket, esockd_tls, F, A) -> apply(esockd_tls, F, A);
+serve(Socket, M, F, A) -> apply(M, F, [Socket | A]).
