@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from ansible_collections.emqx.fleet.plugins.module_utils import boot, probe
+from ansible_collections.emqx.fleet.plugins.module_utils import boot, origin, probe
 from ansible_collections.emqx.fleet.plugins.module_utils.access import unwritable_for
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult, EmqxCommand
@@ -65,6 +65,8 @@ def collect(
         data_dir=installation.data_dir,
         runner_user=user,
         host=host(),
+        package_manager=origin.package_manager(installation.executable),
+        container=origin.container(pid),
         packages=packages(installation),
         leftovers=leftovers(installation, [row["version"] for row in facts["releases"]]),
         free_bytes=free_bytes(installation),
