@@ -79,7 +79,7 @@ def _dpkg_fields(status: str, package: str) -> Dict[str, str]:
     start = "Package: {0}\n".format(package)
     for paragraph in status.split("\n\n"):
         if (paragraph.lstrip("\n") + "\n").startswith(start):
-            pairs = (line.partition(":") for line in paragraph.splitlines() if not line.startswith(" "))
+            pairs = (line.partition(":") for line in paragraph.splitlines())
             return {name: value.strip() for name, _unused, value in pairs}
     return {}
 

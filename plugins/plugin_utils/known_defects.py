@@ -184,8 +184,8 @@ DEFECTS: tuple[Defect, ...] = (
         severity="error",
         text="all new TLS connections fail after the switch, while those that are there stay (esockd 5.8.7)",
         fixed="4.4.15 and e4.3.19, but in no open source 4.3",
-        remedy="choose a fixed target, and no version between; afterwards, a restart of the listener mends it and drops "
-        "its clients",
+        remedy="choose a fixed target, and no version between; a restart of the listener mends it and drops its "
+        "clients",
         source="change logs of 4.4.15 and e4.3.19; emqx/emqx#9810; emqx/esockd#170",
         verified="changelog",
     ),
