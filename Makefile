@@ -86,7 +86,8 @@ lint: setup ## ansible-lint (and with it yamllint), production profile
 
 .PHONY: documents
 documents: setup ## pages that are generated from code are up to date
-	@$(PYTHON) scripts/gates_doc.py --check && $(PYTHON) scripts/faults_doc.py --check
+	@$(PYTHON) scripts/gates_doc.py --check && $(PYTHON) scripts/known_defects_doc.py --check \
+	  && $(PYTHON) scripts/faults_doc.py --check
 
 .PHONY: unit
 unit: setup ## unit tests

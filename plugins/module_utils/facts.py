@@ -15,6 +15,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from ansible_collections.emqx.fleet.plugins.module_utils import (
     boot,
     listener_check,
+    origin,
     probe,
     release_table,
     upgrade_script,
@@ -75,6 +76,8 @@ def collect(
         data_dir=installation.data_dir,
         runner_user=user,
         host=host(),
+        package_manager=origin.package_manager(installation.executable),
+        container=origin.container(pid),
         packages=packages(installation),
         leftovers=leftovers(installation, [row["version"] for row in facts["releases"]]),
         free_bytes=free_bytes(installation),

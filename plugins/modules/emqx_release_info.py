@@ -204,6 +204,35 @@ host:
   returned: success
   type: dict
   sample: {"system": "Linux", "os": "debian12", "arch": "amd64", "python": "3.11.2"}
+package_manager:
+  description:
+    - The package manager that the installation belongs to; null if it belongs to none.
+    - It may reset what boots, by a reinstall or an upgrade of its own.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: V(dpkg) or V(rpm).
+      type: str
+      sample: dpkg
+    package:
+      description: The package.
+      type: str
+      sample: emqx
+    version:
+      description: The version that the package manager believes to be installed.
+      type: str
+      sample: 4.4.18
+    held:
+      description: Whether it was told to leave the package as it is.
+      type: bool
+container:
+  description:
+    - V(docker), V(podman), V(kubernetes) or V(containerd) if the broker runs in such a container, else null.
+    - Null also for a container with an init system, such as LXC, which is like a machine.
+  returned: success
+  type: str
+  sample: docker
 connections:
   description: Clients that are connected now.
   returned: success

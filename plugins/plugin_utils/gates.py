@@ -27,12 +27,14 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.catalogue import (
     listed,
     misses,
     otp_major,
+    version_key,
     words_of,
 )
 from ansible_collections.emqx.fleet.plugins.plugin_utils.hops import Path, find_path, find_way_back
+from ansible_collections.emqx.fleet.plugins.plugin_utils.known_defects import Hit, Severity
+from ansible_collections.emqx.fleet.plugins.plugin_utils.known_defects import evaluate as find_defects
 
 Action = Literal["upgrade", "commit", "none"]
-Severity = Literal["error", "warning"]
 
 #: The first version that upgrades hot, by EMQX's own documentation.
 OLDEST_VERSION = "4.2.0"
@@ -100,12 +102,13 @@ class Context:
 
 
 class Outcome(NamedTuple):
-    """What a gate found. ``message`` is empty when it passed."""
+    """What a gate found. ``message`` is empty when it passed; ``severity`` is the gate's where it is None."""
 
     passed: bool
     expected: str
     actual: str
     message: str = ""
+    severity: Severity | None = None
 
 
 class _Case(NamedTuple):
@@ -191,7 +194,7 @@ def evaluate(
             {
                 "name": gate.name,
                 "passed": outcome.passed,
-                "severity": gate.severity,
+                "severity": outcome.severity or gate.severity,
                 "accepted": not outcome.passed and gate.acceptable and gate.name in context.accept,
                 "expected": outcome.expected,
                 "actual": outcome.actual,
@@ -327,6 +330,19 @@ def _platform(case: _Case) -> Outcome:
             message = f"{package.get('name')} is for {word}; use the package for Linux that is built for the node"
             return Outcome(False, "Linux", str(word), message)
     return _passed("Linux", system)
+
+
+@_gate("container", acceptable=True, way_out="Replace the image, or accept it if the installation lies on a volume.")
+def _container(case: _Case) -> Outcome:
+    """The broker does not run in a container, where a restart brings the image back and the hot upgrade is lost."""
+    found = case.facts.get("container")
+    if not found:
+        return _passed("no container", "no container")
+    message = (
+        f"the broker runs in a container ({found}): a restart of it brings back the version of its image, so a hot "
+        "upgrade there is lost; replace the image, or accept this if the installation lies on a volume"
+    )
+    return Outcome(False, "no container", str(found), message)
 
 
 @_gate("min_version", actions=_ALWAYS, way_out="Upgrade with a restart.")
@@ -527,6 +543,63 @@ def _way_back(case: _Case) -> Outcome | None:
     return Outcome(False, f"back to {running}", "no way back", message)
 
 
+@_gate("relup_restarts", way_out="Use a package whose relup does not, go over another version, or take a restart.")
+def _relup_restarts(case: _Case) -> Outcome | None:
+    """No relup on the way restarts the Erlang virtual machine, which would disconnect every client."""
+    if not case.path.found:
+        return None
+    here = str(case.facts.get("running"))
+    left = {str(package["version"]): package for package in (*release_left(case.facts), *case.path.packages)}
+    found = []
+    for package in case.path.packages:
+        there = str(package["version"])
+        # A downgrade follows the relup of the release that is left.
+        upwards = version_key(there) > version_key(here)
+        asked = package if upwards else left.get(here, {})
+        relup = asked.get("relup") or {}
+        if (here in (relup.get("restarts") or ())) if upwards else (there in (relup.get("restarts_down") or ())):
+            found.append(f"{here} -> {there} ({asked.get('name') or 'on the node'})")
+        here = there
+    if not found:
+        return _passed("no restart", "none found")
+    message = (
+        f"a relup restarts the Erlang virtual machine on the way, which disconnects every client: {listed(found)}; use "
+        "a package whose relup does not, go over another version, or upgrade with a restart"
+    )
+    return Outcome(False, "no restart", listed(found), message)
+
+
+@_gate(
+    "known_defects",
+    acceptable=True,
+    way_out="Choose a target that is fixed, go over another version, or accept what the message tells.",
+)
+def _known_defects(case: _Case) -> Outcome | None:
+    """None of the [known defects](known-defects.md) of EMQX is met on the way; the less harmful are a warning."""
+    ends = _ends(case)
+    words = words_of(case.facts)
+    # Another edition's defects say nothing; the gate `edition` refuses the node.
+    strange = words.edition is None or (case.package is not None and "edition" in misses(words, case.package))
+    if ends is None or strange or not emqx_version.same_series(*ends):
+        return None
+    hits = find_defects(case.facts, str(ends[0]), str(ends[1]), case.path.versions)
+    if not hits:
+        return _passed("none", "none")
+    met = (f"{hit.defect.id} on {', '.join(' -> '.join(hop) for hop in hit.hops)}" for hit in hits)
+    message = f"EMQX has known defects on this way: {'; '.join(map(_told, hits))}"
+    # Errors come first.
+    severity = hits[0].defect.severity
+    if severity == "error":
+        message += "; accept known_defects if that may happen"
+    return Outcome(False, "none", "; ".join(met), message, severity)
+
+
+def _told(hit: Hit) -> str:
+    defect = hit.defect
+    fixed = f"fixed in {defect.fixed}" if defect.fixed else "not fixed"
+    return f"{defect.id}: {defect.text} ({fixed}; {defect.remedy})"
+
+
 @_gate("dry_check", way_out="Remove the unpacked release, and stage a package that fits.")
 def _dry_check(case: _Case) -> Outcome | None:
     """Once the release is unpacked, the node's own release handler finds nothing against it."""
@@ -640,6 +713,33 @@ def _permissions(case: _Case) -> Outcome:
         return _passed("writable", "writable")
     message = f"the broker's user cannot write to {listed(paths)}; give it the right to"
     return Outcome(False, "writable", listed(paths), message)
+
+
+@_gate(
+    "package_manager",
+    severity="warning",
+    acceptable=True,
+    actions=_CHANGE,
+    way_out="Hold the package: `apt-mark hold emqx`, `dnf versionlock add emqx`.",
+)
+def _package_manager(case: _Case) -> Outcome:
+    """No package that could be upgraded or reinstalled, which resets what boots, owns the installation."""
+    owner = case.facts.get("package_manager")
+    if not owner:
+        return _passed("none, or held", "none")
+    name, package = str(owner.get("name")), str(owner.get("package"))
+    actual = f"{package} {owner.get('version')} of {name}"
+    if owner.get("held"):
+        return _passed("none, or held", f"{actual}, held")
+    hold = {
+        "dpkg": f"apt-mark hold {package}",
+        "rpm": f"dnf versionlock add {package} (or yum versionlock add, zypper addlock)",
+    }
+    message = (
+        f"the installation belongs to the package {package} of {name}, whose next upgrade or reinstall resets what a "
+        f"restart boots; hold it: {hold.get(name, 'lock its version')}"
+    )
+    return Outcome(False, "none, or held", actual, message)
 
 
 @_gate("space", acceptable=True, way_out="Make room; the `cleanup` playbook removes what earlier upgrades left.")

@@ -126,7 +126,7 @@ def work(pool: Pool, request: pytest.FixtureRequest) -> Pool:
     for item in request.session.items:
         if not isinstance(item, pytest.Function) or item.path.name != "test_forms.py":
             continue
-        form = item.callspec.params["form"]
+        form = str(item.callspec.params["form"])
         base, late = FORMS[form]
         if item.originalname == "test_the_whole_life_of_an_upgrade":
             pool.submit(f"life of {form!r}", functools.partial(whole_life, base=base, unpacks_in_switch=late))

@@ -24,7 +24,7 @@ KEYS = {
     "running", "permanent", "releases", "boot", "edition", "otp", "erts", "os", "arch", "host", "connections",
     "connection_counts", "sessions", "subscriptions", "cluster", "plugins", "modules", "alarms", "listeners",
     "old_code", "patches", "packages", "leftovers", "free_bytes", "unwritable", "clock", "clock_offset",
-    "operation", "run", "listener_answers", "settings",
+    "operation", "run", "listener_answers", "settings", "package_manager", "container",
 }  # fmt: skip
 
 
@@ -61,6 +61,7 @@ def test_running_node(node: FakeNode) -> None:
     assert (found["root_dir"], found["data_dir"]) == (str(node.root), str(node.path("data")))
     assert (found["runner_user"], found["operation"], found["run"], found["journal"]) == (USER, None, None, [])
     assert set(found["free_bytes"]) == {str(node.root), str(node.path("tmp"))}
+    assert (found["package_manager"], found["container"]) == (None, None)
     assert found["dry_check"] is None
     assert collect(node, NEW)["dry_check"] == {"version": NEW, "passed": True, "message": ""}
 

@@ -35,6 +35,7 @@ PATCHED_BOOT = {
     "consistent": False,
     "problems": [{"code": "stale_patch", "path": "/x", "message": "x", "repairable": False}],
 }
+DPKG: dict[str, Any] = {"name": "dpkg", "package": "emqx", "version": "4.4.18", "held": False}
 MIXED = {"emqx@a": "4.4.17", "emqx@b": "4.4.18"}
 
 
@@ -74,6 +75,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ("node_python", {"host": {"system": "Linux"}}, {}, {}),
     ("platform", {"host": {"system": "Windows", "python": "3.11.2"}}, {}, {}),
     ("platform", {"os": "macos10"}, {"os": "macos10"}, {}),
+    ("container", {"container": "docker"}, {}, {}),
     ("duplicate_node", {}, {}, {"cluster": ClusterView(duplicates=frozenset(["emqx@node1"]))}),
     ("operation", {"operation": LOCK}, {}, {}),
     ("run_lock", {"run": RUN}, {}, {}),
@@ -89,6 +91,13 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ("relup", {}, {"relup": {"target": "4.4.19", "upgrade_from": ["4.4.17"], "downgrade_to": []}}, {}),
     ("relup", {}, {"relup": None}, {}),
     ("way_back", {}, {"relup": {"target": "4.4.19", "upgrade_from": ["4.4.18"], "downgrade_to": []}}, {}),
+    ("relup_restarts", {}, {"relup": {**make_package()["relup"], "restarts": ["4.4.17", "4.4.18"]}}, {}),
+    (
+        "known_defects",
+        {"running": "4.4.6", "listeners": [{"protocol": "mqtt:ssl:external", "listen_on": "8883"}]},
+        {"version": "4.4.7", "upgrade_from": ["4.4.6"]},
+        {"target": "4.4.7"},
+    ),
     ("dry_check", {}, {}, {"dry_check": {"passed": False, "message": "no_matching_relup"}}),
     ("unpack_in_switch", {"unpacks_in_switch": True}, {}, {}),
     ("release_table", {"releases": CURRENT}, {}, {}),
@@ -97,6 +106,8 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ("stray_packages", {"packages": [{"name": "emqx-4.4.190-x.zip", "path": "/p", "size": 1}]}, {}, {}),
     ("stray_packages", {"packages": [{"name": make_package()["name"], "path": "/p", "size": 1}]}, {}, {}),
     ("stray_packages", {"packages": [{"name": make_package(edition="ee")["name"], "path": "/p", "size": 1}]}, {}, {}),
+    ("package_manager", {"package_manager": DPKG}, {}, {}),
+    ("package_manager", {"package_manager": {**DPKG, "name": "rpm"}}, {}, {}),
     ("permissions", {"unwritable": ["/opt/emqx/bin"]}, {}, {}),
     ("space", {"free_bytes": {"/opt/emqx": 1 << 30, "/tmp": 10 << 20}}, {}, {}),
     ("space", {"free_bytes": {"/opt/emqx": 100 << 20, "/tmp": 1 << 30}}, {}, {}),
@@ -170,6 +181,9 @@ def test_versions(running: str, target: str, names: set[str]) -> None:
             "packages": [{"name": "emqx-4.4.190-x.zip", "path": "/p", "size": 1}],
         },
         {"boot": PATCHED_BOOT},
+        {"package_manager": DPKG | {"held": True}},
+        # It restarts from other versions, and on the way back.
+        {"_package": {"relup": {**make_package()["relup"], "restarts": ["4.4.17"], "restarts_down": ["4.4.18"]}}},
         {"os": "centos7", "arch": "x86_64", "_package": {"os": "el7"}},
         {"otp": "24", "_package": {"otp": "24.3.4.2-1"}},
         # What the release says of itself is absent, or is no word of a system or an architecture: the machine decides.
@@ -205,10 +219,78 @@ def test_enterprise_4_2_goes_its_way_by_versions_with_a_letter() -> None:
     facts = make_facts(running="e4.2.2", edition="ee")
     path = find_path("e4.2.2", "e4.2.10", [first, second])
     assert path.versions == ("e4.2.3", "e4.2.10")
-    assert failed(facts, second, Context("e4.2.10", path=path)) == {}
+    # Of known defects only such as are warned of.
+    found = failed(facts, second, Context("e4.2.10", path=path))
+    assert [name for name, row in found.items() if row["severity"] == "error"] == []
     back = make_facts(running="e4.2.10", edition="ee", ways_back={"e4.2.10": ["e4.2.3"]})
     assert set(failed(back, first, Context("e4.2.3"))) == {"direction"}
     assert set(failed(facts, make_package("e4.3.1", edition="ee"), Context("e4.3.1"))) == {"min_version"}
+
+
+def test_the_relup_of_each_hop_is_asked_for_restarts() -> None:
+    first, last = make_package("4.4.18", ["4.4.17"]), make_package("4.4.19", ["4.4.18"])
+    first["relup"]["restarts"] = ["4.4.17"]
+    path = find_path("4.4.17", "4.4.19", [first, last])
+    row = failed(make_facts(running="4.4.17"), last, Context("4.4.19", path=path))["relup_restarts"]
+    assert row["actual"] == f"4.4.17 -> 4.4.18 ({first['name']})"
+    assert "disconnects every client" in row["message"]
+    # What is left decides on the way down, not what is gone to.
+    back = find_path("4.4.19", "4.4.17", [last, first, make_package("4.4.17", [], [])])
+    down = Context("4.4.17", path=back, allow_downgrade=True)
+    assert failed(make_facts(running="4.4.19"), make_package("4.4.17", [], []), down) == {}
+    first["relup"] |= {"restarts": [], "restarts_down": ["4.4.17"]}
+    assert list(failed(make_facts(running="4.4.19"), make_package("4.4.17", [], []), down)) == ["relup_restarts"]
+
+
+def test_a_known_defect_is_as_severe_as_the_harm_it_does() -> None:
+    package = make_package("4.4.5", ["4.4.4"])
+    row = failed(make_facts(running="4.4.4"), package, Context("4.4.5"))["known_defects"]
+    assert (row["severity"], row["actual"]) == ("warning", "uninstall_old on 4.4.4 -> 4.4.5")
+    assert row["message"] == (
+        "EMQX has known defects on this way: uninstall_old: once the version that the node was installed with is "
+        "uninstalled, the node cannot start if the new one brought another Erlang runtime (fixed in 4.3.17, e4.3.12 "
+        "and 4.4.6; keep the old version installed until the node runs a fixed one)"
+    )
+    worse = failed(
+        make_facts(running="4.4.3", plugins=[{"name": "emqx_auth_jwt", "active": True}]),
+        package | {"version": "4.4.5", "relup": {"upgrade_from": ["4.4.3"], "downgrade_to": ["4.4.3"]}},
+        Context("4.4.5"),
+    )["known_defects"]
+    assert worse["severity"] == "error"
+    assert worse["actual"] == "jwt_hook on 4.4.3 -> 4.4.5; uninstall_old on 4.4.3 -> 4.4.5"
+    assert worse["message"].endswith("; accept known_defects if that may happen")
+
+
+def test_a_defect_of_a_hop_between_is_told() -> None:
+    """4.4.6 -> 4.4.19 alone is sound, but not by way of 4.4.14."""
+    facts = make_facts(running="4.4.6", listeners=[{"protocol": "mqtt:wss:8084", "listen_on": "8084"}])
+    last = make_package("4.4.19", ["4.4.14"])
+    path = find_path("4.4.6", "4.4.19", [make_package("4.4.14", ["4.4.6"]), last])
+    row = failed(facts, last, Context("4.4.19", path=path))["known_defects"]
+    assert (row["severity"], row["actual"]) == ("error", "tls_new_connections on 4.4.6 -> 4.4.14")
+    assert "known_defects" not in failed(facts, make_package("4.4.19", ["4.4.6"]), Context("4.4.19"))
+
+
+def test_why_there_is_no_relup_is_told() -> None:
+    package = make_package("4.4.15", [], os="ubuntu22.04")
+    found = failed(make_facts(running="4.4.14", os="ubuntu22.04"), package, Context("4.4.15"))
+    assert set(found) == {"relup", "known_defects"}
+    assert found["known_defects"]["severity"] == "warning"
+    assert "4.4.15 is the first package for ubuntu22.04" in found["known_defects"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "remedy"),
+    [
+        (DPKG, "apt-mark hold emqx"),
+        (DPKG | {"package": "emqx-ee"}, "apt-mark hold emqx-ee"),
+        (DPKG | {"name": "rpm"}, "dnf versionlock add emqx"),
+    ],
+)
+def test_a_package_is_told_how_to_be_held(owner: dict[str, Any], remedy: str) -> None:
+    row = failed(make_facts(package_manager=owner), make_package())["package_manager"]
+    assert remedy in row["message"]
+    assert not g.refused([row])
 
 
 def test_no_package() -> None:
