@@ -68,7 +68,8 @@ def whole_life(node: Node, base: dict[str, Any], unpacks_in_switch: bool) -> Non
     _is(node, new, old, old="permanent", new="current")
     _done(node.release(old, state="permanent", allow_downgrade=True, **SETTLED), "switch")
     _is(node, old, old, old="permanent", new="old")
-    _done(node.release(new, state="permanent", **task), "switch", *_commit(node))
+    commit = _commit(node)
+    _done(node.release(new, state="permanent", **task), "switch", *commit)
     _is(node, new, new, old="old", new="permanent")
     _done(node.release(new, state="permanent", **task))
     assert node.clients is not None

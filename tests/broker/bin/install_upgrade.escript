@@ -292,7 +292,7 @@ copy_slowly(From, To) ->
     end.
 
 data_file(Name) ->
-    filename:join("data", Name).
+    filename:join(os:getenv("RUNNER_DATA_DIR", "data"), Name).
 
 remove(Node, Version) ->
     case call(Node, release_handler, remove_release, [Version]) of
