@@ -82,7 +82,7 @@ def examine(
     start_erts, start_version = installation.start_erl()
     version, erts = variables.get("REL_VSN"), variables.get("ERTS_VSN")
     if version is None:
-        # EMQX 4.2 keeps no version in emqx_vars: its bin/emqx boots what start_erl.data names.
+        # No version of EMQX has none there; without it, start_erl.data is all that names one.
         version, erts = start_version, start_erts
     problems = []  # type: List[Problem]
     expected = permanent or version

@@ -47,7 +47,8 @@ def by_itself(node: Node) -> dict[str, Any]:
     asked = "{os:getpid(), code:root_dir(), erlang:system_info(otp_release), erlang:system_info(version)}."
     pid, root_dir, otp, erts = re.findall(r'"(.*?)"', node.emqx("eval", asked))
     built_on = node.inside(f"releases/{status['permanent']}/BUILT_ON").read_text(encoding="utf-8").strip()
-    arch, system = built_on.partition("-")[0], built_on.rpartition("-")[2]
+    # OTP version, triple, word size, system.
+    arch, system = re.findall(r"^[\d.]+(?:-\d+)?-(\w+)-.*-(\w+)$", built_on)[0]
     return {
         "state": "running",
         "node": node.host.node,
