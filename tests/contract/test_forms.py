@@ -251,7 +251,7 @@ def test_tls(make_node: MakeNode) -> None:
     with connect():
         assert done(node, "eval", "[esockd:get_current_connections(I) || {I, _} <- esockd:listeners()].") == "[1,0]\n"
     node.fault("refuse_tls-4.4.19")
-    with pytest.raises(OSError, match="EOF|reset"):
+    with pytest.raises(OSError, match=r"EOF|reset"):
         connect()
 
 
