@@ -466,12 +466,18 @@ class ReleaseManager:
             now["permanent"],
             now["boot"],
             unpacks_in_switch=upgrade_script.read(self.installation).unpacks_in_switch,
+            sole_runtime=self._is_sole_runtime(version),
         )
         status = position.status(version)
         gone = status is not None and not os.path.isdir(self.installation.release_dir(version))
         return position._replace(
             folder_gone=gone, damaged=status == "unpacked" and not gone and self._is_damaged(version)
         )
+
+    def _is_sole_runtime(self, version: str) -> bool:
+        """Whether the virtual machine that runs comes from this release alone: the release handler would delete it."""
+        with_it = [row["version"] for row in self.installation.table_on_disk() if row["erts"] == self._now["erts"]]
+        return self._now["state"] == "running" and with_it == [version]
 
     def _is_damaged(self, version: str) -> bool:
         """Held against the package where there is one, and otherwise by the node's own check of the release."""

@@ -40,7 +40,8 @@ class Position(NamedTuple):
 
     ``damaged``: the version wanted is listed as unpacked, and its files are incomplete. ``folder_gone``: it is listed,
     and its folder under ``releases/`` is missing. ``unpacks_in_switch``: the node's upgrade script unpacks a release in
-    the switch, so that it must not be unpacked before (see ``upgrade_script``).
+    the switch, so that it must not be unpacked before (see ``upgrade_script``). ``sole_runtime``: the node runs on the
+    Erlang runtime that the version wanted alone brought, which goes with it.
     """
 
     releases: List[Dict[str, str]]
@@ -50,6 +51,7 @@ class Position(NamedTuple):
     damaged: bool = False
     folder_gone: bool = False
     unpacks_in_switch: bool = False
+    sole_runtime: bool = False
 
     def status(self, version: str) -> Optional[str]:
         """The status of a version, None where the node does not list it."""
@@ -206,12 +208,16 @@ def _steps_to_absent(position: Position, version: str) -> List[Step]:
     if status is None:
         return []
     reason = None
+    hint = "Make another version permanent first (state: permanent), which also repairs a half-made commit."
     if version == position.running:
         reason = "it is running"
     elif status in ("permanent", "current"):
         reason = "it is {0}".format(status)
     elif version == position.boot["version"]:
         reason = "a restart would boot it"
+    elif position.sole_runtime:
+        hint = "Restart the node in a maintenance window first."
+        reason = "the node still runs on its Erlang runtime, and will do so until it is restarted"
     else:
         doubtful = [p["message"] for p in position.boot["problems"] if p["code"] != "stale_patch"]
         if doubtful:
@@ -221,7 +227,7 @@ def _steps_to_absent(position: Position, version: str) -> List[Step]:
     raise FleetError(
         "{0} is not uninstalled, because {1}.".format(version, reason),
         failure_class=REFUSED,
-        hint="Make another version permanent first (state: permanent), which also repairs a half-made commit.",
+        hint=hint,
     )
 
 

@@ -76,6 +76,10 @@ def whole_life(node: Node, base: dict[str, Any], unpacks_in_switch: bool) -> Non
     assert node.clients.lost() == 0, f"{node.clients.lost()} clients were lost"
     assert node.clients.unanswered() == 0, "a client's process is gone"
 
+    if node.form == "erts":
+        refused = node.release(old, state="absent")
+        assert refused.verdict == "refused", refused.story
+        assert "still runs on its Erlang runtime" in refused.message, refused.story
     node.restart()
     _is(node, new, new, old="old", new="permanent")
     after = node.facts()

@@ -364,6 +364,13 @@ def test_what_is_needed_is_not_uninstalled_and_the_reason_is_told(
         steps.next_steps(position(table), version, "absent")
 
 
+def test_the_runtime_that_the_node_runs_on_is_not_uninstalled() -> None:
+    where = position({MIDDLE: "old", NEWER: "permanent"}, sole_runtime=True)
+    with pytest.raises(FleetError, match="still runs on its Erlang runtime") as caught:
+        steps.next_steps(where, MIDDLE, "absent")
+    assert "Restart the node" in caught.value.hint
+
+
 def test_permanent_is_enough_even_if_nothing_else_speaks_for_it() -> None:
     where = position({MIDDLE: "permanent", NEWER: "current"}, boot=boot(NEWER))
     with pytest.raises(FleetError, match="it is permanent"):
