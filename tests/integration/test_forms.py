@@ -125,11 +125,31 @@ def killed(node: Node, base: dict[str, Any]) -> None:
     _is(node, node.new, node.new, old="old", new="permanent")
 
 
+def two_hops(node: Node) -> None:
+    """Over a version in between and back, where the switch unpacks: each hop brings its own package."""
+    node.reset("4.4.17", form="script14", clients=CLIENTS, runner_user="emqx")
+    first = node.provide("4.4.18", folder=STAGING)
+    second = node.provide("4.4.19", variant="script14-hop", folder=STAGING)
+    for version, package in (("4.4.18", first), ("4.4.19", second)):
+        _done(node.release(version, state="staged", package=package))
+    _done(node.release("4.4.18", state="current", package=first, **SETTLED), "switch")
+    _done(node.release("4.4.19", state="current", package=second, **SETTLED), "switch")
+    assert node.state() == State({"4.4.17": "permanent", "4.4.18": "old", "4.4.19": "current"}, "4.4.17")
+    for version in ("4.4.18", "4.4.17"):
+        _done(node.release(version, state="current", allow_downgrade=True, **SETTLED), "switch")
+    assert node.state().running == node.state().loaded == "4.4.17"
+    assert node.clients is not None
+    assert node.clients.lost() == 0, f"{node.clients.lost()} clients were lost"
+
+
 @pytest.fixture(scope="module")
 def work(pool: Pool, request: pytest.FixtureRequest) -> Pool:
     """Every form that was selected, under way side by side."""
     for item in request.session.items:
         if not isinstance(item, pytest.Function) or item.path.name != "test_forms.py":
+            continue
+        if item.originalname == "test_hops_where_the_switch_unpacks":
+            pool.submit("two hops", two_hops)
             continue
         form = str(item.callspec.params["form"])
         base, late = FORMS[form]
@@ -148,3 +168,7 @@ def test_the_whole_life_of_an_upgrade(work: Pool, form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_killed_three_times(work: Pool, form: str) -> None:
     work.outcome(f"kills of {form!r}")
+
+
+def test_hops_where_the_switch_unpacks(work: Pool) -> None:
+    work.outcome("two hops")
