@@ -329,13 +329,18 @@ class Installation:
                     argv = stream.read().decode("utf-8", "replace").split("\0")
             except OSError:
                 continue
-            if not os.path.basename(argv[0]).startswith("beam"):
+            # EMQX 4.3 and 4.4 have the virtual machine call itself by the node's name.
+            if not (os.path.basename(argv[0]).startswith("beam") or _comm(entry).startswith("beam")):
                 continue
             for flag, value in zip(argv, argv[1:]):
                 # Remote shells and helpers boot start_clean; only the broker boots the release itself.
                 if flag == "-boot" and value.startswith(prefix) and not value.endswith("start_clean"):
                     return int(entry)
         return None
+
+
+def _comm(pid: str) -> str:
+    return (read_text("/proc/{0}/comm".format(pid)) or "").strip()
 
 
 def settings_of(pid: Optional[int]) -> Dict[str, str]:

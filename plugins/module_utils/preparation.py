@@ -6,6 +6,7 @@
 
 import contextlib
 import errno
+import filecmp
 import glob
 import os
 import shutil
@@ -46,6 +47,9 @@ def package_in_place(
             )
         link = os.path.join(installation.releases_dir, _link_name(staged, version))
     found = [path for path in matching_packages(installation, version) if not _is_same(path, staged)]
+    if staged is not None and len(found) == 1 and filecmp.cmp(found[0], staged, shallow=False):
+        # The user has put the very package there, as EMQX's manual says; it stays.
+        link = None
     if link is not None and not found:
         if not _is_same(link, staged):
             _link(staged or "", link)

@@ -24,7 +24,7 @@ _TABLE = (
     "unicode:characters_to_binary(io_lib:format([126,112,46,126,110],"
     " [[case element(6, R) of current -> setelement(6, R, unpacked); _ -> R end || R <- hd([L ||"
     " L <- tuple_to_list(sys:get_state(release_handler)), is_list(L), L =/= [],"
-    " lists:all(fun(R) -> element(1, R) =:= release andalso tuple_size(R) =:= 6 end, L)])]]))."
+    " lists:all(fun(R) -> is_tuple(R) andalso tuple_size(R) =:= 6 andalso element(1, R) =:= release end, L)])]]))."
 )
 _READS_THE_TABLE = re.compile(r"\"RELEASES\"")
 

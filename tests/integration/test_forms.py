@@ -160,12 +160,17 @@ def work(pool: Pool, request: pytest.FixtureRequest) -> Pool:
     return pool
 
 
-@pytest.mark.parametrize("form", FORMS)
+def _forms(*repeated: str) -> list[Any]:
+    """Every form; what repeats others takes its minutes in the long-running tests alone."""
+    return [pytest.param(form, marks=[pytest.mark.soak] if form in repeated else []) for form in FORMS]
+
+
+@pytest.mark.parametrize("form", _forms("script14-deb", "4.2-deb"))
 def test_the_whole_life_of_an_upgrade(work: Pool, form: str) -> None:
     work.outcome(f"life of {form!r}")
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", _forms("deb", "script14-deb", "4.2-deb"))
 def test_killed_three_times(work: Pool, form: str) -> None:
     work.outcome(f"kills of {form!r}")
 

@@ -26,7 +26,7 @@ from .conftest import Pool
 from .node import NEW, Node, Result, Running
 
 SCOPES = ("module alone", "module and command", "command alone")
-REDUCED, MANY = 8, 200
+MANY = 200
 TASK: dict[str, Any] = {"version": NEW, "state": "permanent", "timeout": 240}
 # A deadline for what hangs; nothing is expected to take long.
 LAST_SECONDS = 600
@@ -206,10 +206,6 @@ def _check(pool: Pool, request: pytest.FixtureRequest, count: int) -> None:
     )
     print(f"{summary}\nkilled: {dict(scopes)}\nleft to do: {dict(left)}")
     assert not wrong, "\n".join([summary, *(f"{outcome}: {'; '.join(outcome.problems)}" for outcome in wrong)])
-
-
-def test_a_run_killed_at_any_instant_can_be_run_again(pool: Pool, request: pytest.FixtureRequest) -> None:
-    _check(pool, request, REDUCED)
 
 
 @pytest.mark.soak

@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils import distribution
+from ansible_collections.emqx.fleet.plugins.module_utils import distribution, release_table
 from ansible_collections.emqx.fleet.plugins.module_utils.distribution import BASE_PORT, DistributionError, Peer
+from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import parse_terms
 
 pytestmark = pytest.mark.skipif(not shutil.which("erl"), reason="Erlang is not installed")
 COOKIE = "cookie-of-this-test"
@@ -122,6 +123,13 @@ def test_a_name_that_is_taken_gives_way_to_the_next(node: tuple[Peer, int]) -> N
     finally:
         for connection in held:
             connection.socket.close()
+
+
+def test_the_release_table_comes_from_the_release_handler(node: tuple[Peer, int]) -> None:
+    distribution.evaluate(node[0], "application:start(sasl).", 30)
+    [rows] = parse_terms(distribution.evaluate(node[0], release_table._TABLE, 30))
+    assert rows
+    assert all(row[0] == "release" and len(row) == 6 and row[5] == "permanent" for row in rows)
 
 
 def test_the_peer_of_a_process(node: tuple[Peer, int]) -> None:

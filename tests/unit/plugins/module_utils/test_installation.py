@@ -386,6 +386,21 @@ def test_runner_user(node: FakeNode) -> None:
     assert node.installation.runner_user(os.getpid()) == "emqx"
 
 
+@pytest.mark.parametrize(("comm", "found"), [("beam.smp\n", True), ("python3\n", False)])
+def test_a_broker_that_calls_itself_by_the_name_of_its_node(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch, comm: str, found: bool
+) -> None:
+    """As those of EMQX 4.3 and 4.4 do, seen on a real node."""
+    text = "import os, sys; print(1, flush=True); sys.stdin.read()"
+    argv = ["emqx511", "-c", text, "--", "-boot", str(node.path("releases/4.4.18/start"))]
+    with subprocess.Popen(argv, executable=sys.executable, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        monkeypatch.setattr(installation, "_comm", lambda pid: comm.strip() if pid == str(process.pid) else "")
+        assert node.installation.broker_pid() == (process.pid if found else None)
+        process.kill()
+
+
 @pytest.mark.parametrize(
     ("flags", "found"),
     [

@@ -834,6 +834,26 @@ def test_back_from_there_needs_no_package(unpacks_late: FakeNode) -> None:
     assert verbs(node) == ["upgrade", "downgrade"]
 
 
+def test_the_very_package_of_the_task_may_lie_in_releases(node: FakeNode) -> None:
+    """As EMQX's manual has it put there by hand; it is used, and stays."""
+    [package] = node.path("releases").glob("*.zip")
+    staged = node.path("data/fleet/packages")
+    staged.mkdir(parents=True)
+    shutil.copy(str(package), str(staged / package.name))
+    task = {"package": str(staged / package.name)}
+    assert actions(ensure(node, **task)) == ["unpack", "switch", "commit"]
+    assert package.exists()
+
+
+def test_another_package_beside_that_of_the_task_is_refused(node: FakeNode) -> None:
+    [package] = node.path("releases").glob("*.zip")
+    staged = node.path("data/fleet/packages")
+    staged.mkdir(parents=True)
+    write_package(staged / package.name, NEW, [NOW], [])
+    error = refuse(node, NOT_STARTED, package=str(staged / package.name))
+    assert "beside the staged" in error.message
+
+
 def test_a_link_of_a_killed_run_is_removed_before_anything_else(node: FakeNode) -> None:
     staged = node.path("data/fleet/packages")
     staged.mkdir(parents=True)
