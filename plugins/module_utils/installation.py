@@ -33,6 +33,7 @@ _BUILT_ON_OTP = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:-emqx)?(?:-[0-9]+)?(?=-|\Z)")
 _WORD_SIZES = ("32", "64")
 #: Characters of a BUILT_ON that are looked at; real ones have some fifty.
 _MAX_BUILT_ON = 200
+_RUNTIME = re.compile(r"/erts-([^/]+)/bin/beam")
 
 
 def read_text(path: str) -> Optional[str]:
@@ -303,6 +304,16 @@ class Installation:
                 return row["erts"]
         erts, started = self.start_erl()
         return erts if started == version else None
+
+    def runtime_of(self, pid: Optional[int]) -> Optional[str]:
+        """The version in the name of the ERTS folder that a process was started from; None where it cannot be seen."""
+        try:
+            path = os.readlink("/proc/{0}/exe".format(pid))
+        except OSError:
+            return None
+        # A folder that was deleted meanwhile is told with a remark behind it.
+        found = _RUNTIME.search(path)
+        return found.group(1) if found else None
 
     def runner_user(self, pid: Optional[int]) -> str:
         """The user that the broker runs as: RUNNER_USER, else the owner of its process, else of ``releases/``."""

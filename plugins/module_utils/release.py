@@ -476,7 +476,8 @@ class ReleaseManager:
 
     def _is_sole_runtime(self, version: str) -> bool:
         """Whether the virtual machine that runs comes from this release alone: the release handler would delete it."""
-        with_it = [row["version"] for row in self.installation.table_on_disk() if row["erts"] == self._now["erts"]]
+        erts = self.installation.runtime_of(self._now["pid"]) or self._now["erts"]
+        with_it = [row["version"] for row in self.installation.table_on_disk() if row["erts"] == erts]
         return self._now["state"] == "running" and with_it == [version]
 
     def _is_damaged(self, version: str) -> bool:

@@ -386,6 +386,28 @@ def test_runner_user(node: FakeNode) -> None:
     assert node.installation.runner_user(os.getpid()) == "emqx"
 
 
+@pytest.mark.parametrize(
+    ("path", "erts"),
+    [
+        ("/opt/emqx/erts-13.1.5.1/bin/beam.smp", "13.1.5.1"),
+        ("/usr/lib/emqx/erts-12.3.2.2/bin/beam.smp (deleted)", "12.3.2.2"),
+        ("/usr/bin/python3", None),
+        (None, None),
+    ],
+)
+def test_the_runtime_of_a_process(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch, path: Optional[str], erts: Optional[str]
+) -> None:
+    def readlink(link: str) -> str:
+        assert link == "/proc/77/exe"
+        if path is None:
+            raise PermissionError(13, "Permission denied")
+        return path
+
+    monkeypatch.setattr(os, "readlink", readlink)
+    assert node.installation.runtime_of(77) == erts
+
+
 @pytest.mark.parametrize(("comm", "found"), [("beam.smp\n", True), ("python3\n", False)])
 def test_a_broker_that_calls_itself_by_the_name_of_its_node(
     node: FakeNode, monkeypatch: pytest.MonkeyPatch, comm: str, found: bool
