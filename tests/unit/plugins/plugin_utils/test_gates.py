@@ -223,7 +223,8 @@ def test_enterprise_4_2_goes_its_way_by_versions_with_a_letter() -> None:
     found = failed(facts, second, Context("e4.2.10", path=path))
     assert [name for name, row in found.items() if row["severity"] == "error"] == []
     back = make_facts(running="e4.2.10", edition="ee", ways_back={"e4.2.10": ["e4.2.3"]})
-    assert set(failed(back, first, Context("e4.2.3"))) == {"direction"}
+    found = failed(back, first, Context("e4.2.3"))
+    assert [name for name, row in found.items() if row["severity"] == "error"] == ["direction"]
     assert set(failed(facts, make_package("e4.3.1", edition="ee"), Context("e4.3.1"))) == {"min_version"}
 
 
