@@ -172,7 +172,10 @@ pid:
   returned: when the node could be read
   type: dict
 uptime_seconds:
-  description: Seconds since the broker application was started, C(before) and C(after).
+  description:
+    - Seconds that the node tells as its uptime, C(before) and C(after).
+    - The age of the broker application up to EMQX 4.3.12 and 4.4.1, that of the virtual machine from 4.3.13 and 4.4.2
+      on; so it may change in a switch from the one to the other although nothing was restarted.
   returned: when the node could be read
   type: dict
 dry_check:
