@@ -215,7 +215,7 @@ def packages(installation: Installation) -> List[Dict[str, Any]]:
 def leftovers(installation: Installation, versions: List[str]) -> List[Dict[str, Any]]:
     """What unpacking and uninstalling left behind: ``untar`` trees, a ``tarball``, ``binary`` copies."""
     rows = []
-    for path in sorted(glob.glob(UNTAR_GLOB)):
+    for path in untar_trees():
         rows.append({"kind": "untar", "path": path, "size": _tree_size(path)})
     for name in sorted(os.listdir(installation.releases_dir)):
         path = os.path.join(installation.releases_dir, name)
@@ -226,6 +226,31 @@ def leftovers(installation: Installation, versions: List[str]) -> List[Dict[str,
         if name in VERSIONED_BIN_FILES and version not in versions:
             rows.append({"kind": "binary", "path": path, "size": _size(path)})
     return rows
+
+
+def untar_trees() -> List[str]:
+    """What unpacking left in ``/tmp``, without the trees that a command of another node on this machine works in."""
+    busy = _paths_of_commands()
+    return [
+        path
+        for path in sorted(glob.glob(UNTAR_GLOB))
+        if not any(found == path or found.startswith(path + os.sep) for found in busy)
+    ]
+
+
+def _paths_of_commands() -> List[str]:
+    """Working directories and open files of all upgrade scripts that run now, as far as they can be seen."""
+    found = []
+    for process in glob.glob("/proc/[0-9]*"):
+        try:
+            with open(os.path.join(process, "cmdline"), "rb") as stream:
+                if upgrade_script.NAME.encode("ascii") not in stream.read():
+                    continue
+            links = [os.path.join(process, "cwd")] + glob.glob(os.path.join(process, "fd", "*"))
+            found += [os.readlink(link) for link in links]
+        except OSError:
+            continue
+    return found
 
 
 def free_bytes(installation: Installation) -> Dict[str, int]:

@@ -53,7 +53,7 @@ MAX_RELUP_BYTES = 16 * 1024 * 1024
 #: Bytes of any other file that is looked into.
 MAX_TEXT_BYTES = 1024 * 1024
 #: Values of a relup that are kept while it is read: one an instruction, of which EMQX 4.4.19's has some 1,000.
-MAX_RELUP_VALUES = 200000
+MAX_RELUP_VALUES = 100000
 #: Instructions of a relup that restart the virtual machine, and with it disconnect every client.
 RESTARTS = ("restart_emulator", "restart_new_emulator")
 

@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, List, Optional
 from ansible_collections.emqx.fleet.plugins.module_utils import package as packages
 from ansible_collections.emqx.fleet.plugins.module_utils.access import unreadable_for
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, FleetError
-from ansible_collections.emqx.fleet.plugins.module_utils.facts import UNPACK_DIR, UNTAR_GLOB
+from ansible_collections.emqx.fleet.plugins.module_utils.facts import UNPACK_DIR, UNTAR_GLOB, untar_trees
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import VERSIONED_BIN_FILES, Installation
 from ansible_collections.emqx.fleet.plugins.module_utils.space import space_needed
 
@@ -133,7 +133,7 @@ def leftovers_removed(installation: Installation, version: str) -> Iterator[List
         # Of an unpack that failed; the command of EMQX 4.2 and the first ones of 4.3 crashes where there is one.
         _remove_file(link, removed)
     yield removed
-    for path in sorted(set(glob.glob(UNTAR_GLOB)) - before):
+    for path in sorted(set(untar_trees()) - before):
         shutil.rmtree(path, ignore_errors=True)
         removed.append(path)
     _remove_file(tarball, removed)
