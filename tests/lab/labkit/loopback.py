@@ -110,7 +110,11 @@ class Loopback:
         found = []
         for pid in all_pids():
             process = read_process(pid)
-            if process and process.argv and process.argv[0].startswith(f"{self.state}/"):
+            if not process or not process.argv:
+                continue
+            # A virtual machine calls itself by the name of its node; its programs are among its arguments.
+            words = process.argv if process.comm == "beam.smp" else process.argv[:1]
+            if any(word.startswith(f"{self.state}/") for word in words):
                 found.append(pid)
         return found
 
