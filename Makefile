@@ -91,7 +91,7 @@ documents: setup ## pages that are generated from code are up to date
 
 .PHONY: unit
 unit: setup ## unit tests
-	@pytest tests/unit $(PYTEST)
+	@pytest tests/unit tests/integration/test_guards.py::test_guards_and_cases_are_there $(PYTEST)
 
 .PHONY: unit-oldest
 unit-oldest: setup ## unit tests of what runs on the brokers, under the oldest Python found

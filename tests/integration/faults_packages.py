@@ -141,9 +141,26 @@ def longer_version_alone(node: Node) -> Steps:
 )
 def stranger_beside_staged(node: Node) -> Steps:
     node.provide(folder=STAGING)
-    other = node.provide()
+    other = node.host.path(node.provide())
+    built_again = other.read_bytes() + b"built again"
+    other.unlink()
+    other.write_bytes(built_again)
     yield None
-    node.host.path(other).unlink()
+    other.unlink()
+
+
+@case(
+    "a staged package, and the very same one in `releases/`, as EMQX's manual puts it",
+    does=("unpack",),
+    leaves="UNPACKED",
+    staged=STAGING,
+    goal="unpacked",
+)
+def same_beside_staged(node: Node) -> Steps:
+    node.provide(folder=STAGING)
+    other = node.host.path(node.provide())
+    yield None
+    assert other.is_file(), "the user's own package is gone"
 
 
 @case(

@@ -151,8 +151,8 @@ GUARDS = (
     guard(
         "leftovers-of-strangers",
         PREPARATION,
-        "set(glob.glob(UNTAR_GLOB)) - before",
-        "set(glob.glob(UNTAR_GLOB))",
+        "set(untar_trees()) - before",
+        "set(untar_trees())",
         "strangers-leftover-stays",
     ),
     guard(
@@ -195,8 +195,8 @@ GUARDS = (
     guard(
         "torn-copies-of-before",
         RELEASE,
-        "removed.extend(preparation.remove_old_copies(self.installation, version))",
-        "pass",
+        'if position.status(version) in (None, "unpacked") and version != position.boot["version"]:',
+        "if False:",
         "disk-fills-up-early",
     ),
     # What a restart boots
@@ -215,8 +215,8 @@ GUARDS = (
     guard(
         "repair-that-cannot-be-made",
         BOOT,
-        "except OSError as error:\n        raise FleetError(",
-        "except ZeroDivisionError as error:\n        raise FleetError(",
+        'except OSError as error:\n        raise FleetError(\n            "The commit of',
+        'except ZeroDivisionError as error:\n        raise FleetError(\n            "The commit of',
         "full-before-repair",
         "vars-readonly-at-repair",
     ),
@@ -241,8 +241,8 @@ GUARDS = (
     guard(
         "node-that-is-silent",
         RELEASE,
-        "if wanted and self.command.hold is not None",
-        "if False and self.command.hold is not None",
+        "if wanted and self.command.hold is not None and problems",
+        "if False and self.command.hold is not None and problems",
         "torn-and-stopped",
         "half-commit-and-stopped",
         "killed-while-it-copies-and-stopped",
@@ -396,7 +396,13 @@ GUARDS = (
         'if user == "root":',
         "runner-user-itself",
     ),
-    guard("links", "installation.py", "os.path.realpath(executable)", "os.path.abspath(executable)", "package-layout"),
+    guard(
+        "links",
+        "installation.py",
+        "self.executable = os.path.realpath(",
+        "self.executable = os.path.abspath(",
+        "package-layout",
+    ),
     guard(
         "cookie-masked",
         COMMAND,
