@@ -14,7 +14,7 @@ from pathlib import Path
 from generated_page import ROOT, main, table
 
 INTRODUCTION = """\
-<!-- Made by scripts/gates_doc.py from plugins/plugin_utils/gates.py; change it there. -->
+<!-- Made by scripts/gates_doc.py from plugins/plugin_utils/decide/gates.py; change it there. -->
 # Gates
 
 Before anything on any node is touched, every gate is asked for every node of the run, and all failures are reported
@@ -34,7 +34,7 @@ def document() -> str:
     # Under its full name the collection is in a copy of the checkout.
     tree = subprocess.run([sys.executable, ROOT / "scripts/tree.py"], check=True, capture_output=True, text=True)
     sys.path.insert(0, str(Path(tree.stdout.strip()).parents[2]))
-    from ansible_collections.emqx.fleet.plugins.plugin_utils.gates import GATES
+    from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.gates import GATES
 
     rows = []
     for gate in GATES.values():

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from generated_page import ROOT, main, table
 
 if TYPE_CHECKING:
-    from ansible_collections.emqx.fleet.plugins.plugin_utils.known_defects import Defect, Range
+    from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.known_defects import Defect, Range
 
 INTRODUCTION = """\
-<!-- Made by scripts/known_defects_doc.py from plugins/plugin_utils/known_defects.py; change it there. -->
+<!-- Made by scripts/known_defects_doc.py from plugins/plugin_utils/decide/known_defects.py; change it there. -->
 # Known defects
 
 What EMQX's own hot upgrades break, by its change logs and sources. Every hop of every node's way is held against
@@ -43,7 +43,7 @@ def document() -> str:
     # Under its full name the collection is in a copy of the checkout.
     tree = subprocess.run([sys.executable, ROOT / "scripts/tree.py"], check=True, capture_output=True, text=True)
     sys.path.insert(0, str(Path(tree.stdout.strip()).parents[2]))
-    from ansible_collections.emqx.fleet.plugins.plugin_utils.known_defects import DEFECTS
+    from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.known_defects import DEFECTS
 
     return INTRODUCTION + table(TITLES, map(_row, DEFECTS))
 

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.emqx.fleet.plugins.module_utils import package as packages
-from ansible_collections.emqx.fleet.plugins.plugin_utils import gates
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates
 
 
 class ActionModule(ActionBase):

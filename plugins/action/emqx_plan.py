@@ -17,8 +17,10 @@ from typing import Any, BinaryIO, cast
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils import controller, package_sources, plan_table, purposes
-from ansible_collections.emqx.fleet.plugins.plugin_utils.plan import PlanError, PlanOptions, build_plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import package_sources, runs
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import purposes
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import PlanError, PlanOptions, build_plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import plan_table
 
 _OPTIONS = {
     "purpose": {"type": "str", "choices": ["upgrade", "commit", "rollback"], "default": "upgrade"},
@@ -49,14 +51,14 @@ class ActionModule(ActionBase):
         _validated, options = self.validate_argument_spec(argument_spec=_OPTIONS)
         run_id = options["run_id"] or f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
         read = self._facts(options["facts_variable"], variables)
-        facts = {host: controller.without_dead_run(found) for host, found in read.items()}
+        facts = {host: runs.without_dead_run(found) for host, found in read.items()}
         try:
             plan = self._plan(options, run_id, facts, variables)
         except (PlanError, package_sources.SourceError) as error:
             raise AnsibleActionFail(str(error)) from error
         plan["purpose"] = options["purpose"]
         for host, node in plan["nodes"].items():
-            node["unfinished_run"] = controller.has_unfinished_run(read[host], run_id)
+            node["unfinished_run"] = runs.has_unfinished_run(read[host], run_id)
         widest = max((len(wave["hosts"]) for wave in plan["waves"]), default=0)
         if widest > int(variables.get("ansible_forks") or widest):
             plan["warnings"].append(

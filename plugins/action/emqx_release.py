@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils.remote import run_module
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import run_module
 
 
 class ActionModule(ActionBase):

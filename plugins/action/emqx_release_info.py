@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils import controller
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import runs
 
 _POLL_SECONDS = 2.0
 
@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
                 module_name="emqx.fleet.emqx_release_info", module_args=arguments, task_vars=task_vars
             )
             run = answer.get("run")
-            orphan = answer.get("operation") and (not run or controller.is_dead(run))
+            orphan = answer.get("operation") and (not run or runs.is_dead(run))
             if not orphan or time.monotonic() >= deadline:
                 break
             time.sleep(_POLL_SECONDS)

@@ -16,7 +16,8 @@ from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
-from ansible_collections.emqx.fleet.plugins.plugin_utils import command_line, report
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import command_line
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 
 _OPTIONS = {
     "run_id": {"type": "str", "required": True},

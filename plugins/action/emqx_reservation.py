@@ -10,8 +10,8 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils import controller
-from ansible_collections.emqx.fleet.plugins.plugin_utils.remote import run_module
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import runs
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import run_module
 
 
 class ActionModule(ActionBase):
@@ -22,14 +22,14 @@ class ActionModule(ActionBase):
         del tmp
         state = self._task.args.get("state", "present")
         # Without a process, nobody can find that it is gone: the reservation lasts until its lease is over.
-        process = "" if state == "parked" else controller.run_process()
+        process = "" if state == "parked" else runs.run_process()
         if state == "present" and not process:
             raise AnsibleActionFail("The run that this task belongs to has ended, so it reserves nothing any more.")
-        arguments = dict(self._task.args, controller=controller.identity(), controller_process=process)
-        arguments.setdefault("who", controller.who())
+        arguments = dict(self._task.args, controller=runs.identity(), controller_process=process)
+        arguments.setdefault("who", runs.who())
         answer = self._reserve(arguments, task_vars)
         holder = answer.get("holder")
-        if answer.get("failed") and holder and controller.is_dead(holder):
+        if answer.get("failed") and holder and runs.is_dead(holder):
             answer = self._reserve(dict(arguments, dead=[holder["id"]]), task_vars)
         result.update(answer)
         return result

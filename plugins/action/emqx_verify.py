@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils import verdicts
-from ansible_collections.emqx.fleet.plugins.plugin_utils.remote import run_module
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import run_module
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import verdicts
 
 _POLL_SECONDS = 1.0
 _OPTIONS = {

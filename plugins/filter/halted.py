@@ -53,7 +53,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.emqx.fleet.plugins.plugin_utils import outcomes
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
 
 
 def halted(*arguments: Any) -> Any:

@@ -36,7 +36,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.emqx.fleet.plugins.plugin_utils import status_table as table
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import status_table as table
 
 
 def status_table(*arguments: Any) -> Any:

@@ -60,8 +60,8 @@ def main() -> int:
     # Under its full name the collection is in a copy of the checkout.
     tree = subprocess.run([sys.executable, ROOT / "scripts/tree.py"], check=True, capture_output=True, text=True)
     sys.path.insert(0, str(Path(tree.stdout.strip()).parents[2]))
-    from ansible_collections.emqx.fleet.plugins.plugin_utils import plan_table
-    from ansible_collections.emqx.fleet.plugins.plugin_utils.plan import PlanOptions, build_plan
+    from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import PlanOptions, build_plan
+    from ansible_collections.emqx.fleet.plugins.plugin_utils.show import plan_table
 
     maker = importlib.import_module(f"{COLLECTION}.tests.unit.plugins.plugin_utils.fleet_maker")
     nodes = int(sys.argv[1]) if len(sys.argv) > 1 else NODES

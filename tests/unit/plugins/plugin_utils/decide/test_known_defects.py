@@ -11,9 +11,9 @@ from typing import Any, get_args
 
 import pytest
 from ansible_collections.emqx.fleet.plugins.module_utils import version as emqx_version
-from ansible_collections.emqx.fleet.plugins.plugin_utils import known_defects as k
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import known_defects as k
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[5]
 SSL = [{"protocol": "mqtt:ssl:external", "listen_on": "8883"}]
 WSS = [{"protocol": "mqtt:wss:8084", "listen_on": "8084"}]
 PLAIN = [{"protocol": "mqtt:tcp:external", "listen_on": "1883"}, {"protocol": "https:dashboard", "listen_on": "18084"}]

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from ansible_collections.emqx.fleet.plugins.module_utils import version as emqx_version
-from ansible_collections.emqx.fleet.plugins.plugin_utils import catalogue as catalogues
-from ansible_collections.emqx.fleet.plugins.plugin_utils import gates, waves
-from ansible_collections.emqx.fleet.plugins.plugin_utils.catalogue import Catalogue, NodeFacts, Package, Words
-from ansible_collections.emqx.fleet.plugins.plugin_utils.gates import ClusterView, Context, GateResult
-from ansible_collections.emqx.fleet.plugins.plugin_utils.hops import Path, find_path, find_way_back
-from ansible_collections.emqx.fleet.plugins.plugin_utils.waves import Wave
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import catalogue as catalogues
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates, waves
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import Catalogue, NodeFacts, Package, Words
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.gates import ClusterView, Context, GateResult
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.hops import Path, find_path, find_way_back
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.waves import Wave
 
 #: Statuses of a release that is on the node and can be switched to without a package.
 _ON_THE_NODE = ("old", "unpacked", "permanent")

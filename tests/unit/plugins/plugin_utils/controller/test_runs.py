@@ -15,20 +15,20 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils import controller
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import runs
 
 FORK = multiprocessing.get_context("fork")
 
 
 def holder(process: str, **changed: Any) -> dict[str, Any]:
-    return {"id": "run-1", "controller": controller.identity(), "controller_process": process, **changed}
+    return {"id": "run-1", "controller": runs.identity(), "controller_process": process, **changed}
 
 
 def task(say: Connection, go: Connection) -> None:
     """A task's worker: tells its run's process at once and once more when told to, as a run forks it for each task."""
-    say.send(controller.run_process())
+    say.send(runs.run_process())
     go.recv()
-    say.send(controller.run_process())
+    say.send(runs.run_process())
 
 
 def run(say: Connection, go: Connection) -> None:
@@ -48,24 +48,24 @@ def test_a_task_that_outlives_its_killed_run_names_nobody() -> None:
     said = [hear.recv(), hear.recv()]
     named = next(word for word in said if isinstance(word, str))
     assert named.startswith(f"{process.pid}@")
-    assert not controller.is_dead(holder(named))
+    assert not runs.is_dead(holder(named))
     process.kill()
     process.join()
     go.send("now")
     assert hear.recv() == ""
-    assert controller.is_dead(holder(named))
+    assert runs.is_dead(holder(named))
 
 
 def test_a_process_that_ended() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    process = controller._process(child.pid)
-    assert not controller.is_dead(holder(process))
+    process = runs._process(child.pid)
+    assert not runs.is_dead(holder(process))
     assert child.stdin is not None
     child.stdin.close()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert controller.is_dead(holder(process)), "it has ended, though nobody has asked how"
+    assert runs.is_dead(holder(process)), "it has ended, though nobody has asked how"
     child.wait()
-    assert controller.is_dead(holder(process))
+    assert runs.is_dead(holder(process))
 
 
 @pytest.mark.parametrize(
@@ -79,26 +79,26 @@ def test_a_process_that_ended() -> None:
 )
 def test_what_cannot_be_known_is_not_said_to_be_dead(change: Callable[[str], dict[str, Any]]) -> None:
     process = f"{os.getpid()}@1"
-    assert controller.is_dead(holder(process)), "the number is another process's now"
-    assert not controller.is_dead(holder(process, **change(process)))
+    assert runs.is_dead(holder(process)), "the number is another process's now"
+    assert not runs.is_dead(holder(process, **change(process)))
 
 
 def test_facts_without_the_reservation_of_a_dead_run() -> None:
-    dead, alive = holder(f"{os.getpid()}@1"), holder(controller._process(os.getpid()))
-    assert controller.without_dead_run({"run": dead, "state": "running"}) == {"run": None, "state": "running"}
-    assert controller.without_dead_run({"run": alive})["run"] == alive
-    assert controller.without_dead_run({"run": None}) == {"run": None}
+    dead, alive = holder(f"{os.getpid()}@1"), holder(runs._process(os.getpid()))
+    assert runs.without_dead_run({"run": dead, "state": "running"}) == {"run": None, "state": "running"}
+    assert runs.without_dead_run({"run": alive})["run"] == alive
+    assert runs.without_dead_run({"run": None}) == {"run": None}
 
 
 def test_a_run_that_will_not_give_a_node_up_any_more() -> None:
-    dead, alive = holder(f"{os.getpid()}@1"), holder(controller._process(os.getpid()))
-    assert controller.has_unfinished_run({"run": dict(dead, id="other")}, "ours")
-    assert not controller.has_unfinished_run({"run": dict(alive, id="other")}, "ours")
-    assert controller.has_unfinished_run({"run": dict(alive, id="ours")}, "ours")
-    assert controller.has_unfinished_run({"run": None}, "ours") is False
-    assert controller.has_unfinished_run({}, "ours") is False
+    dead, alive = holder(f"{os.getpid()}@1"), holder(runs._process(os.getpid()))
+    assert runs.has_unfinished_run({"run": dict(dead, id="other")}, "ours")
+    assert not runs.has_unfinished_run({"run": dict(alive, id="other")}, "ours")
+    assert runs.has_unfinished_run({"run": dict(alive, id="ours")}, "ours")
+    assert runs.has_unfinished_run({"run": None}, "ours") is False
+    assert runs.has_unfinished_run({}, "ours") is False
 
 
 def test_who(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWX_USER", "olga")
-    assert controller.who().startswith("olga@")
+    assert runs.who().startswith("olga@")

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils import gates as g
-from ansible_collections.emqx.fleet.plugins.plugin_utils.gates import ClusterView, Context
-from ansible_collections.emqx.fleet.plugins.plugin_utils.hops import find_path
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates as g
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.gates import ClusterView, Context
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.hops import find_path
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import Facts, make_facts, make_package
 from hypothesis import given
 from hypothesis import strategies as st
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[5]
 TARGET = Context("4.4.19")
 RELEASES = [{"version": "4.4.18", "status": "permanent"}]
 CURRENT = [{"version": "4.4.17", "status": "permanent"}, {"version": "4.4.18", "status": "current"}]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 
-from ansible_collections.emqx.fleet.plugins.plugin_utils.command_line import command, inline_settings
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.command_line import command, inline_settings
 
 
 def test_the_whole_command() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils import plan_table
-from ansible_collections.emqx.fleet.plugins.plugin_utils.plan import PlanOptions, build_plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import PlanOptions, build_plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import plan_table
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import (
     make_clusters,
     make_facts,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils import outcomes
-from ansible_collections.emqx.fleet.plugins.plugin_utils.outcomes import (
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import (
     POLICIES,
     BudgetError,
     budget,

@@ -10,8 +10,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.emqx.fleet.plugins.plugin_utils import text_table
-from ansible_collections.emqx.fleet.plugins.plugin_utils.catalogue import listed
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import text_table
 
 #: More nodes than this are shown by groups of equal ones.
 MAX_ROWS = 60

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.emqx.fleet.plugins.plugin_utils import text_table
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import text_table
 
 Facts = Mapping[str, Any]
 

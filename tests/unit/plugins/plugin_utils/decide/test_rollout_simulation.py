@@ -13,8 +13,9 @@ import random
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils import outcomes, report
-from ansible_collections.emqx.fleet.plugins.plugin_utils.plan import PlanOptions, build_plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import PlanOptions, build_plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import make_facts, make_package
 
 OLD, NEW = "4.4.18", "4.4.19"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils.hops import find_path, find_way_back
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.hops import find_path, find_way_back
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import Package, make_package
 from hypothesis import given
 from hypothesis import strategies as st

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
-from ansible_collections.emqx.fleet.plugins.plugin_utils.catalogue import listed
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
 
 Facts = Mapping[str, Any]
 

@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 from ansible_collections.emqx.fleet.plugins.module_utils import version as emqx_version
 from ansible_collections.emqx.fleet.plugins.module_utils.package_name import is_linux
 from ansible_collections.emqx.fleet.plugins.module_utils.space import space_needed
-from ansible_collections.emqx.fleet.plugins.plugin_utils.catalogue import (
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import (
     NodeFacts,
     Package,
     listed,
@@ -30,9 +30,9 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.catalogue import (
     version_key,
     words_of,
 )
-from ansible_collections.emqx.fleet.plugins.plugin_utils.hops import Path, find_path, find_way_back
-from ansible_collections.emqx.fleet.plugins.plugin_utils.known_defects import Hit, Severity
-from ansible_collections.emqx.fleet.plugins.plugin_utils.known_defects import evaluate as find_defects
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.hops import Path, find_path, find_way_back
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.known_defects import Hit, Severity
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.known_defects import evaluate as find_defects
 
 Action = Literal["upgrade", "commit", "none"]
 

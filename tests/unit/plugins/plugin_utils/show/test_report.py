@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils import report
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 
 OLD, NEW = "4.4.18", "4.4.19"
 COMMANDS = {"again": "RUN AGAIN", "rollback": "GO BACK", "status": "LOOK"}

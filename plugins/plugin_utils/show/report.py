@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
-from ansible_collections.emqx.fleet.plugins.plugin_utils import text_table
-from ansible_collections.emqx.fleet.plugins.plugin_utils.catalogue import listed
-from ansible_collections.emqx.fleet.plugins.plugin_utils.outcomes import judged
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import judged
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import text_table
 
 Outcome = Mapping[str, Any]
 Plan = Mapping[str, Any]

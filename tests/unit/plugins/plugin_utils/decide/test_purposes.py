@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils import purposes
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import purposes
 
 
 def node(running: str | None, permanent: str | None, *rows: tuple[str, str], **more: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils import status_table
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import status_table
 
 OLD, NEW = "4.4.18", "4.4.19"
 

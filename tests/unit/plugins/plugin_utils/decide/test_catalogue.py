@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils import catalogue as c
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import catalogue as c
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import make_facts, make_package
 
 PACKAGES = [

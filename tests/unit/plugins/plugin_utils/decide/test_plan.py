@@ -9,15 +9,15 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils import gates
-from ansible_collections.emqx.fleet.plugins.plugin_utils.plan import (
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import (
     Plan,
     PlanError,
     PlanOptions,
     build_plan,
     find_clusters,
 )
-from ansible_collections.emqx.fleet.plugins.plugin_utils.waves import natural
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.waves import natural
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import (
     Facts,
     Package,

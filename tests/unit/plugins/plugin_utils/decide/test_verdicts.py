@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils import verdicts
-from ansible_collections.emqx.fleet.plugins.plugin_utils.verdicts import (
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import verdicts
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.verdicts import (
     Check,
     Expectation,
     ToleranceError,

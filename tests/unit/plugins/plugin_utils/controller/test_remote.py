@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible_collections.emqx.fleet.plugins.plugin_utils import controller
-from ansible_collections.emqx.fleet.plugins.plugin_utils.remote import RETRY_SECONDS, run_module
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import runs
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import RETRY_SECONDS, run_module
 
 LOST = AnsibleConnectionFailure("Failed to connect to the host via ssh: Connection reset")
 UNREACHABLE = {"unreachable": True, "msg": "Data could not be sent to remote host"}
@@ -124,55 +124,55 @@ def test_other_errors_are_not_retried() -> None:
 
 
 def holder(process: str, machine: str | None = None) -> dict[str, Any]:
-    return {"controller": machine or controller.identity(), "controller_process": process}
+    return {"controller": machine or runs.identity(), "controller_process": process}
 
 
 def test_living_run_is_not_dead() -> None:
-    assert not controller.is_dead(holder(controller._process(os.getpid())))
-    assert not controller.is_dead(holder(controller.run_process()))
+    assert not runs.is_dead(holder(runs._process(os.getpid())))
+    assert not runs.is_dead(holder(runs.run_process()))
 
 
 def test_ended_run_is_dead() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    name = controller._process(process.pid)
-    assert not controller.is_dead(holder(name))
+    name = runs._process(process.pid)
+    assert not runs.is_dead(holder(name))
     process.communicate(b"\n")
-    assert controller.is_dead(holder(name))
+    assert runs.is_dead(holder(name))
 
 
 def test_number_that_is_used_again_is_another_process() -> None:
-    pid, _unused, started = controller._process(os.getpid()).partition("@")
-    assert controller.is_dead(holder(f"{pid}@{int(started) - 1}"))
-    assert controller.is_dead(holder("999999999@1"))
+    pid, _unused, started = runs._process(os.getpid()).partition("@")
+    assert runs.is_dead(holder(f"{pid}@{int(started) - 1}"))
+    assert runs.is_dead(holder("999999999@1"))
 
 
 @pytest.mark.parametrize("process", ["", None])
 def test_run_that_did_not_tell_its_process_is_never_known_to_be_dead(process: Any) -> None:
-    assert not controller.is_dead({"controller": controller.identity(), "controller_process": process})
-    assert not controller.is_dead({})
+    assert not runs.is_dead({"controller": runs.identity(), "controller_process": process})
+    assert not runs.is_dead({})
 
 
 @pytest.mark.parametrize("process", ["x@1", "@", "999999999", "999999999@", "-1@1"])
 def test_process_of_another_form(process: str) -> None:
     """Written by another version of the collection, or without its start time: not known to be dead."""
-    assert not controller.is_dead(holder(process))
+    assert not runs.is_dead(holder(process))
 
 
 def test_process_of_another_machine_is_never_known_to_be_dead() -> None:
-    assert not controller.is_dead(holder("999999999@1", "tower2 other-boot"))
+    assert not runs.is_dead(holder("999999999@1", "tower2 other-boot"))
 
 
 def test_identity_names_machine_and_boot() -> None:
-    assert controller.identity() == controller.identity()
-    assert len(controller.identity().split()) >= 2
+    assert runs.identity() == runs.identity()
+    assert len(runs.identity().split()) >= 2
 
 
 def test_who(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWX_USER", "TOWER_USER", "SUDO_USER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LOGNAME", "ann")
-    assert controller.who().startswith("ann@")
+    assert runs.who().startswith("ann@")
     monkeypatch.setenv("SUDO_USER", "bob")
-    assert controller.who().startswith("bob@")
+    assert runs.who().startswith("bob@")
     monkeypatch.setenv("AWX_USER", "carol")
-    assert controller.who().startswith("carol@")
+    assert runs.who().startswith("carol@")
