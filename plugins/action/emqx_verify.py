@@ -6,15 +6,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import run_module
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.verification import read_until
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import verdicts
 
-_POLL_SECONDS = 1.0
 _OPTIONS = {
     "before": {"type": "dict"},
     "version": {"type": "str", "required": True},
@@ -39,28 +38,23 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         del tmp
         _validated, options = self.validate_argument_spec(argument_spec=_OPTIONS)
-        started = time.monotonic()
-        while True:
-            facts = self._read(options, task_vars)
-            if facts.get("failed"):
-                result.update(facts)
-                return result
-            checks = self._checks(options, facts)
-            failed = verdicts.failed(checks)
-            waited = time.monotonic() - started
-            if not failed or waited >= options["wait"]:
-                break
-            time.sleep(_POLL_SECONDS)
+        reading = read_until(
+            lambda: self._read(options, task_vars), lambda facts: self._checks(options, facts), options["wait"]
+        )
+        if reading.error is not None:
+            result.update(reading.error)
+            return result
+        failed = bool(reading.message)
         result.update(
             changed=False,
-            failed=bool(failed),
-            checks=[check.as_dict() for check in checks],
-            seconds=round(waited, 3),
+            failed=failed,
+            checks=[check.as_dict() for check in reading.checks],
+            seconds=round(reading.seconds, 3),
         )
-        if not failed:
-            result["facts"] = facts
+        if failed:
+            result["msg"] = reading.message
         else:
-            result["msg"] = verdicts.summary(checks)
+            result["facts"] = reading.facts
         return result
 
     def _read(self, options: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:

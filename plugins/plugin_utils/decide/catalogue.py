@@ -17,10 +17,7 @@ from ansible_collections.emqx.fleet.plugins.module_utils.package_name import (
     normalise_arch,
     normalise_os,
 )
-
-#: The shapes of ``docs/architecture.md``; what comes from a node or a package may lack any key.
-NodeFacts = Mapping[str, Any]
-Package = Mapping[str, Any]
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import NodeFacts, Package
 
 #: How many names a message spells out.
 NAMES_SHOWN = 6

@@ -16,14 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple
 
 from ansible_collections.emqx.fleet.plugins.module_utils import version as emqx_version
 from ansible_collections.emqx.fleet.plugins.module_utils.package_name import is_linux
 from ansible_collections.emqx.fleet.plugins.module_utils.space import space_needed
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import (
-    NodeFacts,
-    Package,
     listed,
     misses,
     otp_major,
@@ -33,6 +31,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.hops import Path, find_path, find_way_back
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.known_defects import Hit, Severity
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.known_defects import evaluate as find_defects
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import GateResult, NodeFacts, Package
 
 Action = Literal["upgrade", "commit", "none"]
 
@@ -48,18 +47,6 @@ _MIB = 1024 * 1024
 
 class GateError(ValueError):
     """Gates were named that are not there, or whose failure cannot be accepted."""
-
-
-class GateResult(TypedDict):
-    """One gate of one node, as on the architecture page."""
-
-    name: str
-    passed: bool
-    severity: Severity
-    accepted: bool
-    expected: str
-    actual: str
-    message: str
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ansible_collections.emqx.fleet.plugins.module_utils import version as emqx_version
-from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import Package, listed, version_key
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed, version_key
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Package
 
 
 @dataclass(frozen=True)

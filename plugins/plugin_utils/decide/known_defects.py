@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ansible_collections.emqx.fleet.plugins.module_utils import version as emqx_version
-from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import NodeFacts, words_of
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import words_of
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import NodeFacts
 
 Severity = Literal["error", "warning"]
 #: What a row rests on: EMQX's change log, a reading of EMQX's source, or a trial with the real scripts.

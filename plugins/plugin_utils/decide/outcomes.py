@@ -2,41 +2,284 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What became of the nodes of a run, and what follows from it for the rest of the fleet. Pure functions.
+"""The state machine of a run: how far each node is, what takes it further, and whether the run goes on. Pure functions.
 
-An outcome is a dictionary with ``result`` (``staged``, ``switched``, ``watched``, ``committed``, ``failed``), and for
-a failure ``phase``, ``task``, ``message`` and ``rollback`` (``done``, ``failed``); it is empty for a node that has not
-had its turn.
+:data:`PHASES` is the one table of it. A node's outcome is changed only by :func:`advance`, :func:`fail` and
+:func:`note_hook_failure`; whether a phase begins is decided only by :func:`decide`, from the plan and all outcomes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 from ansible_collections.emqx.fleet.plugins.module_utils import version as versions
-
-Outcome = Mapping[str, Any]
-Plan = Mapping[str, Any]
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import (
+    Decision,
+    Failure,
+    NodeFacts,
+    Outcome,
+    Plan,
+    PlanNode,
+    State,
+)
 
 POLICIES = ("stop", "rollback_node", "rollback_wave", "rollback_fleet")
-#: How far a node has come; every result includes those before it.
-PROGRESS = ("", "staged", "switched", "watched", "committed")
-#: A failure in these phases ends the run whatever the budget: nothing may have been touched without them.
-_FATAL_PHASES = ("reserve", "before_fleet")
-#: Failures in these phases come before the node is switched.
-_BEFORE_THE_SWITCH = ("reserve", "stage", "before_fleet", "before_wave")
-_NUMBER = re.compile(r"^(\d+)(%?)$")
+#: How far a node has come; every state includes those before it.
+PROGRESS: tuple[State, ...] = ("planned", "reserved", "staged", "switched", "soaked", "committed")
+#: The phase of a node of which nothing was heard any more.
+DROPPED_OUT = "dropped out"
+_DROPPED_OUT_MESSAGE = (
+    "it dropped out of the run before it was done with its turn, for example because a task of a hook lost the "
+    "connection."
+)
+_LOST = "the connection to {0}, on which it ran, was lost"
+_NUMBER = re.compile(r"^(\d+)\s*(%?)$")
+
+
+class Phase(NamedTuple):
+    """One row of the machine.
+
+    ``begins``: the states from which a node's turn in it may begin; ``reaches``: the state after it, None for a hook,
+    which takes a node nowhere. ``actions``: the plan's actions of the nodes that it is for. ``before_switch``: a
+    failure leaves the node running what it ran. ``fatal``: a failure ends the run whatever the budget, since nothing
+    may be touched without it. ``once``: a hook that one node runs for the whole wave.
+    """
+
+    begins: frozenset[State]
+    reaches: State | None
+    actions: frozenset[str]
+    before_switch: bool = False
+    fatal: bool = False
+    once: bool = False
+
+
+def _phase(begins: str, reaches: State | None, actions: str = "upgrade commit", **more: bool) -> Phase:
+    return Phase(cast("frozenset[State]", frozenset(begins.split())), reaches, frozenset(actions.split()), **more)
+
+
+PHASES: Mapping[str, Phase] = {
+    "reserve": _phase("planned", "reserved", before_switch=True, fatal=True),
+    "stage": _phase("reserved", "staged", "upgrade", before_switch=True),
+    "before_fleet": _phase("reserved staged", None, "upgrade", before_switch=True, fatal=True, once=True),
+    "before_wave": _phase("reserved staged", None, "upgrade", before_switch=True, once=True),
+    "look": _phase("reserved staged", None, "upgrade", before_switch=True),
+    "before_node": _phase("reserved staged", None, "upgrade", before_switch=True),
+    "switch": _phase("reserved staged", "switched", "upgrade"),
+    "after_node": _phase("switched", None, "upgrade"),
+    "after_wave": _phase("switched", None, "upgrade", once=True),
+    # A node that an earlier run switched is only looked after and committed.
+    "soak": _phase("switched reserved", "soaked"),
+    "commit": _phase("soaked", "committed"),
+    "rollback": _phase("reserved switched soaked committed failed", "rolled_back"),
+}
+#: Phases of a wave: a failure in one of them shows that the wave was begun.
+_OF_A_WAVE = ("before_wave", "look", "before_node", "switch", "after_node", "after_wave")
 
 
 class BudgetError(ValueError):
     """A failure budget that is neither a number nor a percentage."""
 
 
-def failures(outcomes: Iterable[Outcome | None]) -> int:
+class TransitionError(ValueError):
+    """A phase was to take a node further from a state that it does not begin from."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the user said about failures.
+
+    ``budget``: nodes that may fail, as a number (``2``) or a percentage of those that the plan changes (``5%``).
+    ``on_failure``: one of :data:`POLICIES`. ``commit``: ``fleet``, ``node`` or ``never``.
+    """
+
+    budget: str | int = "0"
+    on_failure: str = "stop"
+    commit: str = "fleet"
+
+
+class Ran(NamedTuple):
+    """A hook that was just run once for many nodes, and the host that ran it."""
+
+    hook: str
+    host: str
+
+
+# The node
+
+
+def new() -> Outcome:
+    """The outcome of a node with which nothing was done yet."""
+    return {
+        "state": "planned",
+        "looked": None,
+        "before": None,
+        "after": None,
+        "checks": [],
+        "actions": [],
+        "commit_actions": [],
+        "failure": None,
+        "hook_failures": [],
+        "rollback_message": "",
+        "reservation": None,
+        "reached": True,
+    }
+
+
+def begins(outcome: Outcome, phase: str, node: PlanNode) -> bool:
+    """Whether the node has a turn in this phase, from where it is now."""
+    row = PHASES[phase]
+    if phase == "reserve" and node["unfinished_run"]:
+        return outcome["state"] in row.begins
+    if node["action"] not in row.actions or outcome["state"] not in row.begins:
+        return False
+    return not (phase == "soak" and outcome["state"] == "reserved" and node["action"] != "commit")
+
+
+def advance(outcome: Outcome, phase: str, **changes: Any) -> Outcome:
+    """The outcome after the phase was done; ``changes`` are facts, checks and actions. Raises TransitionError."""
+    row = PHASES[phase]
+    if outcome["state"] not in row.begins:
+        raise TransitionError(f"phase {phase} begins from {', '.join(sorted(row.begins))}, not from {outcome['state']}")
+    return cast(Outcome, {**outcome, **changes, "state": row.reaches or outcome["state"]})
+
+
+def fail(outcome: Outcome, phase: str, failure: Mapping[str, Any], **changes: Any) -> Outcome:
+    """The outcome after the phase failed. The first failure is the one that is told; a rollback's comes on top."""
+    if phase == "rollback" and outcome["failure"]:
+        said = str(failure.get("message") or "")
+        return cast(Outcome, {**outcome, **changes, "state": "failed", "rollback_message": said})
+    told = outcome["failure"] or make_failure(phase, failure)
+    return cast(Outcome, {**outcome, **changes, "state": "failed", "failure": told})
+
+
+def make_failure(phase: str, told: Mapping[str, Any]) -> Failure:
+    """A failure with every key, from what a step told of it."""
+    return {
+        "phase": phase,
+        "task": str(told.get("task") or ""),
+        "message": str(told.get("message") or told.get("msg") or "it did not say why"),
+        "failure_class": str(told.get("failure_class") or ""),
+        "output": [str(line) for line in told.get("output") or ()],
+        "log": list(told.get("log") or ()),
+        "crash_dumps": list(told.get("crash_dumps") or ()),
+    }
+
+
+def note_hook_failure(outcome: Outcome, hook: str, wave: int, message: str) -> Outcome:
+    """The outcome of the node that ran a hook for many, and failed in it; what that means for the many is decided."""
+    rows = [*outcome["hook_failures"], {"hook": hook, "wave": wave, "message": message}]
+    return cast(Outcome, {**outcome, "hook_failures": rows})
+
+
+def is_failed(outcome: Outcome) -> bool:
+    """Whether it failed, also when it has gone back since."""
+    return outcome["failure"] is not None
+
+
+# The fleet
+
+
+def is_changed(node: PlanNode) -> bool:
+    """Whether the plan does something with the node."""
+    return node["action"] in ("upgrade", "commit")
+
+
+class _Begun(NamedTuple):
+    """What of the run was begun: a node that had a part in it and did not get through dropped out."""
+
+    reserve: bool
+    stage: bool
+    wave: int
+    soak: bool
+    commit: bool
+
+
+def _begun(plan: Plan, outcomes: Mapping[str, Outcome | None]) -> _Begun:
+    told = [(plan["nodes"][host], outcome) for host, outcome in outcomes.items() if outcome and host in plan["nodes"]]
+    states = {outcome["state"] for _node, outcome in told}
+    failed_in = {outcome["failure"]["phase"] for _node, outcome in told if outcome["failure"]}
+    wave = 0
+    for node, outcome in told:
+        failure = outcome["failure"]
+        moved = outcome["state"] in ("switched", "soaked", "committed") and node["action"] == "upgrade"
+        if moved or outcome["looked"] is not None or (failure and failure["phase"] in _OF_A_WAVE):
+            wave = max(wave, node["wave"] or 0)
+        wave = max([wave, *(row["wave"] for row in outcome["hook_failures"] if row["hook"] in _OF_A_WAVE)])
+    return _Begun(
+        reserve=bool(states & set(PROGRESS[1:])) or "reserve" in failed_in,
+        stage="staged" in states or "stage" in failed_in,
+        wave=wave,
+        soak=bool(states & {"soaked", "committed"}) or "soak" in failed_in,
+        commit="committed" in states or "commit" in failed_in,
+    )
+
+
+def judged(plan: Plan, outcomes: Mapping[str, Outcome | None], upcoming: str = "", wave: int = 0) -> dict[str, Outcome]:
+    """The outcome of every node that the plan changes, with the failures that the nodes themselves did not tell.
+
+    A node that is not through with what others are through with dropped out without a word, as when a task outside of
+    the collection's reach loses its connection. A hook that one node ran for its wave, or for all, failed for all of
+    them. ``upcoming`` is the phase about to begin or to go on, and ``wave`` that of a switch; nothing after
+    them is due yet. Without them all have had their turns.
+    """
+    begun = _before(_begun(plan, outcomes), upcoming)
+    hooks = [row for outcome in outcomes.values() if outcome for row in outcome["hook_failures"]]
+    found: dict[str, Outcome] = {}
+    for host, node in plan["nodes"].items():
+        if not is_changed(node):
+            continue
+        outcome = outcomes.get(host) or new()
+        for row in hooks:
+            if not is_failed(outcome) and node["action"] == "upgrade" and _concerns(row, node):
+                outcome = fail(outcome, row["hook"], _hook_failure(row))
+        needed = _needed(node, begun, wave) if plan["purpose"] != "rollback" else "planned"
+        state = outcome["state"]
+        if state in PROGRESS and PROGRESS.index(state) < PROGRESS.index(needed):
+            outcome = fail(outcome, DROPPED_OUT, {"message": _DROPPED_OUT_MESSAGE})
+        found[host] = outcome
+    return found
+
+
+def _before(begun: _Begun, upcoming: str) -> _Begun:
+    """What was begun before the phase."""
+    if upcoming in ("reserve", "stage", "switch", "soak", "commit"):
+        begun = begun._replace(commit=False)
+    if upcoming in ("reserve", "stage", "switch", "soak"):
+        begun = begun._replace(soak=False)
+    if upcoming in ("reserve", "stage"):
+        begun = begun._replace(stage=False, wave=0)
+    return begun._replace(reserve=False) if upcoming == "reserve" else begun
+
+
+def _needed(node: PlanNode, begun: _Begun, wave: int) -> State:
+    """How far a node must be, by what was begun with the others."""
+    if begun.commit:
+        return "committed" if node["action"] == "commit" or (node["wave"] or 0) <= begun.wave else "planned"
+    if begun.soak:
+        return "soaked" if node["action"] == "commit" or (node["wave"] or 0) <= begun.wave else "planned"
+    if node["action"] == "upgrade":
+        own = node["wave"] or 0
+        if own <= begun.wave and (not wave or own < wave):
+            return "switched"
+        if begun.stage:
+            return "staged"
+    return "reserved" if begun.reserve else "planned"
+
+
+def _concerns(row: Mapping[str, Any], node: PlanNode) -> bool:
+    return row["hook"] == "before_fleet" or (row["hook"] in PHASES and row["wave"] == node["wave"])
+
+
+def _hook_failure(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"task": f"hook {row['hook']}", "message": f"The hook {row['hook']} failed: {row['message']}"}
+
+
+def failures(outcomes: Iterable[Outcome]) -> int:
     """Count the nodes that failed."""
-    return sum(1 for outcome in outcomes if outcome and outcome.get("result") == "failed")
+    return sum(1 for outcome in outcomes if is_failed(outcome))
 
 
 def budget(text: str | int, nodes: int) -> int:
@@ -48,85 +291,108 @@ def budget(text: str | int, nodes: int) -> int:
     return nodes * number // 100 if found.group(2) else number
 
 
-def over_budget(outcomes: Iterable[Outcome | None], text: str | int) -> bool:
-    """Whether so many nodes of the whole run have failed that no further node may be touched."""
-    listed = list(outcomes)
-    return failures(listed) > budget(text, len(listed))
+def decide(
+    plan: Plan,
+    outcomes: Mapping[str, Outcome | None],
+    phase: str,
+    rules: Rules,
+    wave: int = 0,
+    alive: Collection[str] | None = None,
+    ran: Ran | None = None,
+    batches: Sequence[Sequence[str]] | None = None,
+) -> Decision:
+    """Whether a phase begins, or a wave of it, and with which nodes.
 
-
-def judged(outcomes: Mapping[str, Outcome | None], plan: Plan, due: str = "", wave: int = 0) -> dict[str, Outcome]:
-    """The outcome of every node that the plan changes; one that did not get as far as it is ``due`` has failed.
-
-    A node drops out of a run without a word when a task outside of the collection's reach loses its connection.
-    ``wave`` is the one about to begin: the nodes of those before it must have been switched, whatever is due.
+    ``alive``: hosts that Ansible still works on; None for all. ``ran``: a hook for many nodes that was just run; where
+    its host was lost meanwhile, the hook failed. ``batches``: those of a rollback that is under way. A rollback that a
+    failure ordered goes on whatever fails; one that was planned stops when the budget is used up.
     """
-    found: dict[str, Outcome] = {}
-    for host, node in plan["nodes"].items():
-        if node["action"] not in ("upgrade", "commit"):
-            continue
-        outcome = outcomes.get(host) or {}
-        result = str(outcome.get("result") or "")
-        needed = due
-        if node["action"] == "commit" and due != "watched":
-            needed = ""
-        elif wave and (node.get("wave") or wave) < wave:
-            needed = "switched"
-        if result in PROGRESS and PROGRESS.index(result) < PROGRESS.index(needed):
-            found[host] = dict(outcome, result="failed", phase="dropped out", message=DROPPED_OUT)
-        else:
-            found[host] = outcome
-    return found
+    if ran is not None and alive is not None and ran.host not in alive:
+        lost = note_hook_failure(outcomes.get(ran.host) or new(), ran.hook, wave, _LOST.format(ran.host))
+        outcomes = {**outcomes, ran.host: lost}
+    planned_back = plan["purpose"] == "rollback"
+    view = judged(plan, outcomes, phase, wave if phase == "switch" else 0)
+    back = [] if phase != "rollback" else way_back(plan, view, rules) if batches is None else batches
+    message = _why_halted(view, rules) if phase != "rollback" or planned_back else ""
+    if not message and phase == "commit" and rules.commit == "never":
+        message = "The version is not to be made permanent in this run."
+    hosts = _hosts_of(plan, view, phase, wave, back) if not message else []
+    living = [host for host in hosts if alive is None or host in alive]
+    return {
+        "phase": phase,
+        "wave": wave,
+        "proceed": not message,
+        "message": message,
+        "hosts": hosts,
+        "first": living[0] if living else None,
+        "failed": {host: outcome["failure"] for host, outcome in view.items() if outcome["failure"] is not None},
+        "batches": [list(batch) for batch in back],
+    }
 
 
-DROPPED_OUT = (
-    "it dropped out of the run before it was "
-    "done with its turn, for example because a task of a hook lost the connection; what it runs is not known."
-)
+def _why_halted(view: Mapping[str, Outcome], rules: Rules) -> str:
+    """Why no further node may be touched; empty when the run goes on."""
+    for host, outcome in view.items():
+        failure = outcome["failure"]
+        if failure and failure["phase"] in PHASES and PHASES[failure["phase"]].fatal:
+            return f"{host} failed in phase {failure['phase']}, without which no node may be touched."
+    count, allowed = failures(view.values()), budget(rules.budget, len(view))
+    if count > allowed:
+        return f"{count} of {len(view)} nodes failed and {allowed} may, so no further node is touched."
+    return ""
 
 
-def halted(outcomes: Mapping[str, Outcome | None], plan: Plan, text: str | int, due: str = "", wave: int = 0) -> bool:
-    """Whether no further node may be touched: the failure budget is used up, or something failed that nothing goes
-    without. For ``due`` and ``wave`` see :func:`judged`.
+def _hosts_of(
+    plan: Plan, view: Mapping[str, Outcome], phase: str, wave: int, batches: Sequence[Sequence[str]]
+) -> list[str]:
+    if phase == "rollback":
+        return list(batches[wave - 1]) if 0 < wave <= len(batches) else []
+    order = [host for row in plan["waves"] for host in row["hosts"]]
+    hosts = order + [host for host in plan["nodes"] if host not in set(order)]
+    return [
+        host
+        for host in hosts
+        if begins(view.get(host) or new(), phase, plan["nodes"][host])
+        and (not wave or plan["nodes"][host]["wave"] == wave)
+    ]
+
+
+# The way back
+
+
+def way_back(plan: Plan, view: Mapping[str, Outcome], rules: Rules) -> list[list[str]]:
+    """The nodes that go back: those of one list at a time, never more of them than went forward together.
+
+    A plan for a rollback takes back whom it names, in the order of its waves. In a roll-out the order is the reverse of
+    the waves. With ``rollback_node`` those go that failed and have not gone back yet; the other policies take back more
+    than the failed ones, and only when the budget is used up. A node whose switch never began has nothing to go back
+    from. Nodes that an earlier run of the same roll-out had switched went first, so they go back last.
     """
-    found = judged(outcomes, plan, due, wave).values()
-    fatal = any(row.get("result") == "failed" and row.get("phase") in _FATAL_PHASES for row in found)
-    return fatal or over_budget(found, text)
-
-
-def rollback_batches(
-    outcomes: Mapping[str, Outcome | None], plan: Plan, policy: str, failure_budget: str | int
-) -> list[list[str]]:
-    """The nodes that go back, in the reverse order of their waves, never more of them at a time than went forward.
-
-    With ``rollback_node`` those are the failed ones that have not gone back yet. The other policies take back more than
-    the failed node, and only when the budget is used up. A node whose switch never began has nothing to go back from.
-    Nodes that an earlier run of the same roll-out had switched went first, so they go back last.
-    """
+    if plan["purpose"] == "rollback":
+        return [list(wave["hosts"]) for wave in plan["waves"]]
+    policy = rules.on_failure
     if policy not in ("rollback_node", "rollback_wave", "rollback_fleet"):
         return []
-    rollout = [host for wave in plan["waves"] for host in wave["hosts"]]
-    resumed = [host for host, node in plan["nodes"].items() if node.get("action") == "commit" and node.get("way_back")]
-    if policy != "rollback_node" and not over_budget(
-        [outcomes.get(host) for host in rollout + resumed], failure_budget
-    ):
+    if policy != "rollback_node" and failures(view.values()) <= budget(rules.budget, len(view)):
         return []
     batches = []
     for wave in reversed(plan["waves"]):
-        if policy == "rollback_wave" and not failures(outcomes.get(host) for host in wave["hosts"]):
+        if policy == "rollback_wave" and not failures(view[host] for host in wave["hosts"]):
             continue
-        back = [host for host in reversed(wave["hosts"]) if _moved(outcomes.get(host), plan["nodes"][host])]
+        back = [host for host in reversed(wave["hosts"]) if may_have_moved(view[host], plan["nodes"][host])]
         if policy == "rollback_node":
-            back = [host for host in back if _is_failed(outcomes.get(host))]
+            back = [host for host in back if _waits_to_go_back(view[host])]
         if back:
             batches.append(back)
+    resumed = [host for host, node in plan["nodes"].items() if node["action"] == "commit" and node["way_back"]]
     if policy != "rollback_fleet":
-        resumed = [host for host in resumed if _is_failed(outcomes.get(host))]
+        resumed = [host for host in resumed if _waits_to_go_back(view[host])]
     return batches + _one_of_each_cluster(reversed(resumed), plan)
 
 
-def _is_failed(outcome: Outcome | None) -> bool:
-    """Failed, and not gone back or tried to already."""
-    return bool(outcome) and (outcome or {}).get("result") == "failed" and not (outcome or {}).get("rollback")
+def _waits_to_go_back(outcome: Outcome) -> bool:
+    """Failed, and has not gone back or tried to already."""
+    return is_failed(outcome) and outcome["state"] != "rolled_back" and not outcome["rollback_message"]
 
 
 def _one_of_each_cluster(hosts: Iterable[str], plan: Plan) -> list[list[str]]:
@@ -142,21 +408,21 @@ def _one_of_each_cluster(hosts: Iterable[str], plan: Plan) -> list[list[str]]:
     return batches
 
 
-def _moved(outcome: Outcome | None, node: Mapping[str, Any]) -> bool:
+def may_have_moved(outcome: Outcome, node: PlanNode) -> bool:
     """Whether the node may run something else than before: switched, or failed and not known to run the old version."""
-    if not outcome:
-        return False
-    if outcome.get("result") in ("switched", "watched", "committed"):
+    if outcome["state"] in ("switched", "soaked", "committed"):
         return True
-    after = outcome.get("after") or {}
-    if outcome.get("phase") in _BEFORE_THE_SWITCH:
+    failure = outcome["failure"]
+    if outcome["state"] == "rolled_back" or failure is None:
         return False
-    return outcome.get("result") == "failed" and not (
-        after.get("running") == node["from"] and after.get("permanent") == node["from"]
-    )
+    row = PHASES.get(failure["phase"])
+    if row is not None and row.before_switch:
+        return False
+    after = outcome["after"] or {}
+    return not (after.get("running") == node["from"] and after.get("permanent") == node["from"])
 
 
-def superfluous_releases(facts: Mapping[str, Any], keep: int) -> list[str]:
+def superfluous_releases(facts: NodeFacts, keep: int) -> list[str]:
     """Old releases of a node beyond the newest ``keep`` ones; never what runs, is permanent, or would be booted."""
     needed = {facts["running"], facts["permanent"], facts["boot"]["version"]}
     old = [

@@ -13,18 +13,29 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 from ansible_collections.emqx.fleet.plugins.module_utils import version as emqx_version
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import catalogue as catalogues
-from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates, waves
-from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import Catalogue, NodeFacts, Package, Words
-from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.gates import ClusterView, Context, GateResult
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates, purposes, waves
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import Catalogue, Words
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.gates import ClusterView, Context
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.hops import Path, find_path, find_way_back
-from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.waves import Wave
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import (
+    GateResult,
+    Hop,
+    NodeFacts,
+    Obstacle,
+    Package,
+    Plan,
+    PlanNode,
+    Purpose,
+    Wave,
+)
 
 #: Statuses of a release that is on the node and can be switched to without a package.
 _ON_THE_NODE = ("old", "unpacked", "permanent")
+_VERBS = {"commit": "commit", "rollback": "go back to"}
 _LOOPBACK = re.compile(r"@(?:127\.|localhost\b|::1\b|\[::1\])")
 
 
@@ -36,13 +47,16 @@ class PlanError(ValueError):
 class PlanOptions:
     """What a user may say about a plan.
 
-    ``target``: the version for all; ``targets``: another one for single hosts (a rollback goes back host by host).
+    ``purpose``: what the nodes are planned for. ``target``: the version for all, None where a commit or a rollback finds
+    each node's own; ``targets``: another one for single hosts.
     ``wave_size``: nodes in a wave, as number or percentage of those that switch; 0 or None for no bound. ``canary``:
     how many nodes go first, as number, percentage or list of hosts. ``coordinators``: hosts or node names that come
     last in their cluster. ``accept``: names of gates whose failure is accepted. ``run_id``: this run's own.
+    ``unfinished``: hosts that a run which has ended, or this one, still has reserved. ``forks``: how many nodes Ansible
+    works on at a time, None where that is not known.
     """
 
-    target: str
+    target: str | None
     targets: Mapping[str, str] = dataclasses.field(default_factory=dict)
     max_per_cluster: int = 1
     wave_size: int | str | None = None
@@ -50,61 +64,11 @@ class PlanOptions:
     coordinators: Sequence[str] = ()
     accept: Sequence[str] = ()
     allow_downgrade: bool = False
-    run_id: str | None = None
+    run_id: str = ""
+    purpose: Purpose = "upgrade"
+    unfinished: frozenset[str] = frozenset()
+    forks: int | None = None
     max_clock_skew: float = gates.DEFAULT_MAX_CLOCK_SKEW
-
-
-class Hop(TypedDict):
-    """One switch on the way; ``package`` and ``path`` are None for a release that only the node has."""
-
-    version: str
-    package: str | None
-    path: str | None
-    sha256: str | None
-    size: int
-    unpacked_size: int
-    upgrade_from: list[str]
-    downgrade_to: list[str]
-
-
-PlanNode = TypedDict(
-    "PlanNode",
-    {
-        "host": str,
-        "node": str | None,
-        "cluster": str,
-        "from": str | None,
-        "to": str,
-        "action": Literal["upgrade", "commit", "none", "refuse"],
-        "hops": list[Hop],
-        "way_back": list[str],
-        "wave": int | None,
-        "gates": list[GateResult],
-    },
-)
-
-
-class Obstacle(TypedDict):
-    """One failure and all the hosts that have it."""
-
-    gate: str
-    severity: str
-    accepted: bool
-    message: str
-    hosts: list[str]
-    count: int
-
-
-class Plan(TypedDict):
-    """The plan, as on the architecture page."""
-
-    target: str
-    feasible: bool
-    nodes: dict[str, PlanNode]
-    waves: list[Wave]
-    obstacles: list[Obstacle]
-    warnings: list[str]
-    accepted: list[str]
 
 
 def build_plan(facts_by_host: Mapping[str, NodeFacts], packages: Iterable[Package], options: PlanOptions) -> Plan:
@@ -121,7 +85,10 @@ class _Planner:
     def __init__(
         self, facts_by_host: Mapping[str, NodeFacts], packages: Iterable[Package], options: PlanOptions
     ) -> None:
-        for version in (options.target, *options.targets.values()):
+        self._facts = {host: facts_by_host[host] or {} for host in sorted(facts_by_host, key=waves.natural)}
+        options = _with_targets(options, self._facts)
+        self._goal = str(options.target)
+        for version in (self._goal, *options.targets.values()):
             if not emqx_version.is_valid(version):
                 raise PlanError(f"{version!r} is not a version; give one such as 4.4.19")
         try:
@@ -129,7 +96,6 @@ class _Planner:
         except gates.GateError as exc:
             raise PlanError(str(exc)) from exc
         self._options = options
-        self._facts = {host: facts_by_host[host] or {} for host in sorted(facts_by_host, key=waves.natural)}
         self._catalogue: Catalogue = catalogues.build(packages)
         self._paths: dict[tuple[Any, ...], Path] = {}
         self._hops: dict[tuple[int, ...], list[Hop]] = {}
@@ -151,17 +117,19 @@ class _Planner:
             for host in wave["hosts"]:
                 nodes[host]["wave"] = wave["number"]
         return {
-            "target": self._options.target,
+            "run_id": self._options.run_id,
+            "purpose": self._options.purpose,
+            "target": self._goal,
             "feasible": all(node["action"] != "refuse" for node in nodes.values()),
             "nodes": nodes,
             "waves": rollout,
             "obstacles": group_obstacles(nodes),
-            "warnings": self._warnings(nodes),
+            "warnings": self._warnings(nodes) + _forks_warning(rollout, self._options.forks),
             "accepted": sorted(self._accept),
         }
 
     def _target(self, host: str) -> str:
-        return self._options.targets.get(host, self._options.target)
+        return self._options.targets.get(host, self._goal)
 
     def _package_for(self, host: str) -> tuple[Package | None, str]:
         """Return the package of the target, the closest one where none fits, or the release that is on the node."""
@@ -247,7 +215,7 @@ class _Planner:
                 target=target,
                 path=path,
                 package_reason=choice[1],
-                allow_downgrade=self._options.allow_downgrade,
+                allow_downgrade=self._options.allow_downgrade or self._options.purpose == "rollback",
                 accept=self._accept,
                 run_id=self._options.run_id,
                 cluster=view,
@@ -266,9 +234,10 @@ class _Planner:
             "to": target,
             "action": "refuse" if refused else action,
             "hops": self._hops_of(path) if switches else [],
-            "way_back": self._way_back(str(facts.get("running")), path) if switches else [],
+            "way_back": self._way_back(facts, target, action, path),
             "wave": None,
             "gates": results,
+            "unfinished_run": host in self._options.unfinished,
         }
 
     def _hops_of(self, path: Path) -> list[Hop]:
@@ -277,7 +246,15 @@ class _Planner:
             self._hops[key] = [_hop(package) for package in path.packages]
         return self._hops[key]
 
-    def _way_back(self, running: str, path: Path) -> list[str]:
+    def _way_back(self, facts: NodeFacts, target: str, action: str, path: Path) -> list[str]:
+        """The versions to switch to, one after the other, to be back where the node came from, or goes back to."""
+        if self._options.purpose == "rollback":
+            return purposes.way_back(facts, target)
+        if action == "commit":
+            return purposes.way_back_of_uncommitted(facts)
+        if action != "upgrade":
+            return []
+        running = str(facts.get("running"))
         key = (running, *(id(package) for package in path.packages))
         if key not in self._ways_back:
             self._ways_back[key] = list(find_way_back(running, path))
@@ -321,6 +298,31 @@ class _Planner:
         if strangers:
             found.append(f"coordinators that are not in the run: {catalogues.listed(strangers)}")
         return list(dict.fromkeys(found))
+
+
+def _with_targets(options: PlanOptions, facts: Mapping[str, NodeFacts]) -> PlanOptions:
+    """The options with a version for every node, as its purpose finds it."""
+    if options.purpose == "upgrade":
+        if options.target is None:
+            raise PlanError("version: say which version the fleet shall run, for example 4.4.19.")
+        return options
+    find = purposes.commit_targets if options.purpose == "commit" else purposes.rollback_targets
+    found = find(facts, options.target)
+    target = options.target or purposes.most_common(found)
+    if target is None:
+        raise PlanError(f"No node of the play can be read and has a version to {_VERBS[options.purpose]}.")
+    # A node with nothing to do stays where it is.
+    targets = {host: found.get(host) or str(facts[host].get("running") or target) for host in facts}
+    return dataclasses.replace(options, target=target, targets=targets)
+
+
+def _forks_warning(rollout: Sequence[Wave], forks: int | None) -> list[str]:
+    widest = max((len(wave["hosts"]) for wave in rollout), default=0)
+    if forks is None or widest <= forks:
+        return []
+    return [
+        f"a wave has {widest} nodes and forks is {forks}, so they are worked on in turns; use --forks {widest}",
+    ]
 
 
 def find_clusters(facts_by_host: Mapping[str, NodeFacts]) -> dict[str, list[str]]:

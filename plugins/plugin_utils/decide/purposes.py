@@ -76,3 +76,9 @@ def way_back(facts: Facts, target: str) -> list[str]:
     while came_from[way[-1]] != running:
         way.append(came_from[way[-1]])
     return way[::-1]
+
+
+def most_common(targets: Mapping[str, str]) -> str | None:
+    """The version that most of the nodes have; None where there is none."""
+    counted = sorted(targets.values())
+    return max(counted, key=counted.count, default=None)

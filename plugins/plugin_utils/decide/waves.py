@@ -12,7 +12,9 @@ import math
 import re
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, TypedDict
+from typing import NamedTuple
+
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Wave
 
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -28,14 +30,6 @@ class Candidate(NamedTuple):
     cluster: str
     node: str
     last: bool
-
-
-class Wave(TypedDict):
-    """The hosts that switch together, numbered from 1."""
-
-    number: int
-    kind: Literal["canary", "wave"]
-    hosts: list[str]
 
 
 @functools.lru_cache(maxsize=100_000)
