@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -17,16 +18,11 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import command_line
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 
 _OPTIONS = {
-    "run_id": {"type": "str", "required": True},
-    "plan": {"type": "dict", "required": True},
-    "outcome_variable": {"type": "str", "required": True},
-    "commit": {"type": "str", "choices": ["fleet", "node", "never"], "default": "fleet"},
-    "phases": {"type": "list", "elements": "str", "default": list(report.PHASES)},
     "problems": {"type": "list", "elements": "str", "default": []},
-    "file": {"type": "path"},
 }
 #: What a roll-out and its way back are called with alike. The version is not: a rollback's is the one to go back to.
 _SETTINGS_OF_ROLLBACK = (
@@ -47,22 +43,20 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         del tmp
         _validated, options = self.validate_argument_spec(argument_spec=_OPTIONS)
-        hostvars = (task_vars or {})["hostvars"]
-        outcomes = {
-            host: hostvars[host].get(options["outcome_variable"]) if host in hostvars else None
-            for host in options["plan"]["nodes"]
-        }
-        built = report.build(
-            options["plan"],
-            outcomes,
-            options["run_id"],
-            options["commit"],
-            options["phases"],
-            self._commands(),
-            options["problems"],
-        )
-        if options["file"] and not self._task.check_mode:
-            self._write(Path(os.path.expanduser(options["file"])), dict(built, written=round(time.time(), 3)))
+        state = RunState(task_vars or {})
+        path = str(state.settings.get("report_file") or "")
+        try:
+            outcomes = state.outcomes()
+            built = report.build(
+                state.plan, outcomes, state.rules(), self._commands(), state.problems() + options["problems"]
+            )
+        except NoPlanError as error:
+            raise AnsibleActionFail(str(error)) from error
+        if path and not self._task.check_mode:
+            problem = self._write(Path(path), dict(built, written=round(time.time(), 3)))
+            if problem:
+                # What happened is told all the same.
+                built["ok"], built["message"] = False, f"{problem} {built['message']}".strip()
         result.update(changed=False, table=built["table"], message=built["message"], final=built["final"], report=built)
         return result
 
@@ -84,9 +78,15 @@ class ActionModule(ActionBase):
             "status": command_line.command("emqx.fleet.status", inventory, limit),
         }
 
-    def _write(self, path: Path, document: dict[str, Any]) -> None:
+    def _write(self, path: Path, document: dict[str, Any]) -> str:
+        """Replace the report as a whole; gives why it could not be, or nothing."""
+        fresh = path.with_name(f"{path.name}.new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            fresh.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            os.replace(fresh, path)
         except OSError as error:
-            raise AnsibleActionFail(f"The report cannot be written to {path}: {error.strerror}.") from error
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            return f"The report cannot be written to {path}: {error.strerror}."
+        return ""

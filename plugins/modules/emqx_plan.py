@@ -46,7 +46,7 @@ options:
     type: str
     default: ~/.cache/emqx-fleet/packages
   facts_variable:
-    description: Name of the variable that holds what M(emqx.fleet.emqx_release_info) returned on each host.
+    description: Name of the variable that holds what M(emqx.fleet.emqx_release_info) returned on each host, or C(facts).
     type: str
     required: true
   accept:
@@ -67,8 +67,8 @@ options:
     type: str
     default: '0'
   canary:
-    description: The nodes of the first wave, as a number, a percentage, or a host pattern; V(0) for none.
-    type: str
+    description: The nodes that switch first, as a number, a percentage, or a list of hosts; V(0) for none.
+    type: raw
     default: '1'
   coordinators:
     description: Hosts or node names that come last in their cluster.
@@ -78,6 +78,13 @@ options:
   run_id:
     description: Identifier of the run. By default one is made.
     type: str
+  max_clock_skew:
+    description: Seconds that the clocks of a cluster's nodes may differ.
+    type: float
+    default: 5
+  settings:
+    description: Checked settings as M(emqx.fleet.emqx_settings) returned them; they stand for the options above.
+    type: dict
 notes:
   - Runs on the controller for all hosts of the play; use it with C(run_once).
 """
@@ -103,7 +110,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: The plan, with C(target), C(feasible), C(nodes), C(waves), C(obstacles), C(warnings) and C(accepted).
+  description: The plan, with C(run_id), C(purpose), C(target), C(feasible), C(nodes), C(waves), C(obstacles), C(warnings) and C(accepted).
   returned: success
   type: dict
 table:
@@ -111,18 +118,8 @@ table:
   returned: success
   type: list
   elements: str
-order:
-  description: Hosts in the order of their turns.
-  returned: success
-  type: list
-  elements: str
-wave_sizes:
-  description: How many hosts of RV(order) belong to each wave.
-  returned: success
-  type: list
-  elements: int
-run_id:
-  description: Identifier of the run.
+msg:
+  description: The plan in one sentence.
   returned: success
   type: str
 """

@@ -9,7 +9,7 @@ module: emqx_report
 short_description: Reports what a run did to a fleet
 description:
   - Puts together what became of every node of a plan, as a table for people and as a JSON document.
-  - Everything in it was measured on the nodes.
+  - Everything in it was measured on the nodes. The document is written to the path that C(emqx_upgrade_report_file) names.
 author:
   - emqx.fleet contributors (@emqx-fleet)
 extends_documentation_fragment:
@@ -20,47 +20,19 @@ attributes:
   diff_mode:
     support: none
 options:
-  run_id:
-    description: Identifier of the run.
-    type: str
-    required: true
-  plan:
-    description: The plan, as M(emqx.fleet.emqx_plan) returned it.
-    type: dict
-    required: true
-  outcome_variable:
-    description: Name of the variable that holds the outcome of each host.
-    type: str
-    required: true
-  commit:
-    description: When versions are made permanent in this run.
-    type: str
-    choices: [fleet, node, never]
-    default: fleet
-  phases:
-    description: The parts of the run that this invocation was for; what is left to another one is no failure.
-    type: list
-    elements: str
-    default: [plan, stage, switch, commit]
   problems:
     description: Sentences about the run as a whole that belong into the message.
     type: list
     elements: str
     default: []
-  file:
-    description: Path on the controller to write the JSON document to.
-    type: path
 notes:
-  - Runs on the controller; use it with C(run_once).
+  - For the role P(emqx.fleet.emqx_upgrade#role), whose registered variables it reads. Runs on the controller, once.
 """
 
 EXAMPLES = r"""
 - name: Report
   emqx.fleet.emqx_report:
-    run_id: "{{ planned.run_id }}"
-    plan: "{{ planned.plan }}"
-    outcome_variable: outcome
-    file: report.json
+    problems: [The load balancer was not told.]
   run_once: true
 """
 

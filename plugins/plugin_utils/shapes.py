@@ -151,17 +151,26 @@ class Outcome(TypedDict, total=False):
     hook_failures: list[HookFailure]
     rollback_message: str
     reservation: Reservation | None
+    renewed: float | None
     reached: bool
 
 
 class Decision(TypedDict):
-    """Whether a phase (or a wave of it) begins, and with whom; the same for all nodes of the run."""
+    """Whether a phase (or a wave of it) begins, and with whom; the same for all nodes of the run.
+
+    ``rank`` grows from one to the next, so that a host that was lost and comes back finds out what is over. ``first``
+    runs what is run once. ``final``: no later job of the same run has something to do.
+    """
 
     phase: str
     wave: int
+    rank: int
     proceed: bool
     message: str
     hosts: list[str]
     first: str | None
     failed: dict[str, Failure]
     batches: list[list[str]]
+    final: bool
+    parts: list[str]
+    problems: list[str]

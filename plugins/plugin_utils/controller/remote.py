@@ -83,7 +83,7 @@ def persistently(
 
 
 class Node:
-    """The host of a task, as its turn works on it. No method raises for what happens on the node or on the way there."""
+    """The host of a task, as its turn works on it. No method raises for what happens there or on the way there."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Node:
         return self._file({"path": path, "state": "absent"})
 
     def copy(self, source: str, target: str, owner: str) -> dict[str, Any]:
-        """Result of copying a file of the controller to the node, mode 0644; nothing is copied that is there already."""
+        """Result of copying a file of the controller, mode 0644; nothing is copied that is there already."""
         arguments = {"src": source, "dest": target, "owner": owner, "mode": "0644"}
         return persistently(self._action, lambda: self._copy(arguments), self.reconnect_timeout)
 

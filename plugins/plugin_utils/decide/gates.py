@@ -282,7 +282,9 @@ def _node_running(case: _Case) -> Outcome:
         "stopped": "the broker is stopped, and only a running one can be upgraded hot; start it",
         "unreachable": "the broker's process is there but does not answer; find out why, then start again",
     }
-    message = reasons.get(str(state), "nothing is known of the node; make its host reachable and start again")
+    said = case.facts.get("msg")
+    unread = f"the node could not be read: {str(said).strip().rstrip('.')}" if said else "nothing is known of the node"
+    message = reasons.get(str(state), f"{unread}; make its host reachable and start again")
     torn = _boot_problems(case.facts)
     if str(state) in reasons and torn and all(row.get("repairable") for row in torn):
         message = (

@@ -75,6 +75,11 @@ PHASES: Mapping[str, Phase] = {
     "commit": _phase("soaked", "committed"),
     "rollback": _phase("reserved switched soaked committed failed", "rolled_back"),
 }
+#: The phases that are decided, in their order; "end" is the last look at every node.
+ORDER = ("reserve", "stage", "switch", "soak", "rollback", "commit", "end")
+_WAVES = 1_000_000
+#: The parts of a run, by the tags of the playbook.
+PARTS = ("plan", "stage", "switch", "commit")
 #: Phases of a wave: a failure in one of them shows that the wave was begun.
 _OF_A_WAVE = ("before_wave", "look", "before_node", "switch", "after_node", "after_wave")
 
@@ -92,12 +97,14 @@ class Rules:
     """What the user said about failures.
 
     ``budget``: nodes that may fail, as a number (``2``) or a percentage of those that the plan changes (``5%``).
-    ``on_failure``: one of :data:`POLICIES`. ``commit``: ``fleet``, ``node`` or ``never``.
+    ``on_failure``: one of :data:`POLICIES`. ``commit``: ``fleet``, ``node`` or ``never``. ``parts``: what this
+    invocation is for, of :data:`PARTS`.
     """
 
     budget: str | int = "0"
     on_failure: str = "stop"
     commit: str = "fleet"
+    parts: Sequence[str] = PARTS
 
 
 class Ran(NamedTuple):
@@ -125,6 +132,7 @@ def new() -> Outcome:
         "rollback_message": "",
         "reservation": None,
         "reached": True,
+        "renewed": None,
     }
 
 
@@ -316,18 +324,63 @@ def decide(
     message = _why_halted(view, rules) if phase != "rollback" or planned_back else ""
     if not message and phase == "commit" and rules.commit == "never":
         message = "The version is not to be made permanent in this run."
-    hosts = _hosts_of(plan, view, phase, wave, back) if not message else []
+    hosts = _hosts_of(plan, view, phase, wave, back) if not message or phase == "end" else []
     living = [host for host in hosts if alive is None or host in alive]
     return {
         "phase": phase,
         "wave": wave,
+        "rank": ORDER.index(phase) * _WAVES + wave,
         "proceed": not message,
         "message": message,
         "hosts": hosts,
         "first": living[0] if living else None,
         "failed": {host: outcome["failure"] for host, outcome in view.items() if outcome["failure"] is not None},
         "batches": [list(batch) for batch in back],
+        "final": is_final(plan, view, rules),
+        "parts": list(rules.parts),
+        "problems": _problems(outcomes),
     }
+
+
+def _problems(outcomes: Mapping[str, Outcome | None]) -> list[str]:
+    """What went wrong with the run as a whole: hooks that no node depends on."""
+    rows = [row for outcome in outcomes.values() if outcome for row in outcome["hook_failures"]]
+    return [str(_hook_failure(row)["message"]) for row in rows if row["hook"] not in PHASES]
+
+
+def is_final(plan: Plan, view: Mapping[str, Outcome], rules: Rules) -> bool:
+    """Whether no later job of the same run has something to do."""
+    if plan["purpose"] != "upgrade" or "commit" in rules.parts or ("switch" in rules.parts and rules.commit != "fleet"):
+        return True
+    return failures(view.values()) > 0
+
+
+def parts_of(run_tags: Collection[str], skip_tags: Collection[str]) -> list[str]:
+    """What an invocation is for: all of :data:`PARTS`, or those that ``--tags`` and ``--skip-tags`` leave."""
+    asked = [part for part in PARTS if part in run_tags]
+    everything = not asked or bool({"all", "tagged"} & set(run_tags))
+    return [part for part in (PARTS if everything else asked) if part not in skip_tags]
+
+
+def rounds(seconds: int, interval: int, longest: int) -> list[dict[str, Any]]:
+    """The rounds of a watch of ``seconds``, or of a pause where ``interval`` is 0.
+
+    Each has ``seconds`` to wait, whether to ``verify`` after it, and whether it is the ``last``. None waits longer than
+    ``longest`` seconds, so that reservations are renewed meanwhile. A watch of no time is one look.
+    """
+    if seconds <= 0:
+        return [{"seconds": 0, "verify": True, "last": True}] if interval else []
+    step = min(interval, seconds) if interval else seconds
+    count = max(1, seconds // step)
+    found: list[dict[str, Any]] = []
+    for place in range(count):
+        left = step
+        while left > 0:
+            part = min(left, max(1, longest))
+            left -= part
+            found.append({"seconds": part, "verify": bool(interval) and left == 0, "last": False})
+        found[-1]["last"] = place == count - 1
+    return found
 
 
 def _why_halted(view: Mapping[str, Outcome], rules: Rules) -> str:
@@ -345,6 +398,8 @@ def _why_halted(view: Mapping[str, Outcome], rules: Rules) -> str:
 def _hosts_of(
     plan: Plan, view: Mapping[str, Outcome], phase: str, wave: int, batches: Sequence[Sequence[str]]
 ) -> list[str]:
+    if phase == "end":
+        return [host for host, node in plan["nodes"].items() if is_changed(node)]
     if phase == "rollback":
         return list(batches[wave - 1]) if 0 < wave <= len(batches) else []
     order = [host for row in plan["waves"] for host in row["hosts"]]

@@ -47,8 +47,8 @@ class PlanError(ValueError):
 class PlanOptions:
     """What a user may say about a plan.
 
-    ``purpose``: what the nodes are planned for. ``target``: the version for all, None where a commit or a rollback finds
-    each node's own; ``targets``: another one for single hosts.
+    ``purpose``: what the nodes are planned for. ``target``: the version for all, None where a commit or a rollback
+    finds each node's own; ``targets``: another one for single hosts.
     ``wave_size``: nodes in a wave, as number or percentage of those that switch; 0 or None for no bound. ``canary``:
     how many nodes go first, as number, percentage or list of hosts. ``coordinators``: hosts or node names that come
     last in their cluster. ``accept``: names of gates whose failure is accepted. ``run_id``: this run's own.

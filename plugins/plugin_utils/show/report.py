@@ -7,19 +7,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes as machine
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
-from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import judged
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Rules
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Outcome, Plan, PlanNode, Result
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import text_table
 
-Outcome = Mapping[str, Any]
-Plan = Mapping[str, Any]
-
-#: The parts of a run, by the tags of the playbook.
-PHASES = ("plan", "stage", "switch", "commit")
 HEADER = ("host", "result", "from", "runs", "boots", "switch", "clients before", "clients after", "same process")
+#: The results in words, for the table.
+WORDS: Mapping[Result, str] = {
+    "nothing_to_do": "nothing to do",
+    "not_begun": "not begun",
+    "staged": "staged",
+    "uncommitted": "uncommitted",
+    "not_committed": "not committed",
+    "committed": "committed",
+    "failed": "failed",
+    "failed_rolled_back": "failed, back",
+    "rolled_back": "back",
+}
 #: Names in a sentence; the table above it has them all.
 _NAMES_SHOWN = 20
 _LINES_SHOWN = 3
@@ -31,64 +40,44 @@ _DATA_WARNING = (
 def build(
     plan: Plan,
     outcomes: Mapping[str, Outcome | None],
-    run_id: str,
-    commit: str,
-    phases: Sequence[str] = PHASES,
+    rules: Rules,
     commands: Mapping[str, str] | None = None,
     problems: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The report: ``run_id``, ``target``, ``ok``, ``final``, ``nodes`` (host -> row), ``table`` (lines), ``message``.
 
-    ``message`` is empty when everything that was planned was done. ``phases`` are those that this invocation was for:
-    what is left to another one is no failure, and ``final`` tells whether nothing is. ``commands`` have what is to be
-    called to go on (``again``), to go back (``rollback``) and to look (``status``). ``problems`` are sentences about
-    the run as a whole.
+    ``message`` is empty when everything that was planned was done. What is left to another invocation by
+    ``rules.parts`` is no failure, and ``final`` tells whether nothing is. ``commands`` have what is to be called to go
+    on (``again``), to go back (``rollback``) and to look (``status``). ``problems`` are sentences about the whole run.
     """
-    seen = {host: outcomes.get(host) or {} for host in plan["nodes"]}
-    if not any(outcome.get("result") == "failed" for outcome in seen.values()):
-        # With nothing failed every node has had its turn, so one that did not get there dropped out.
-        seen |= judged(seen, plan, _due(phases, plan))
-    nodes = {host: _node(node, seen[host], commit, phases) for host, node in sorted(plan["nodes"].items())}
-    message = _message(plan, nodes, commit, commands or {}, problems)
+    view = machine.judged(plan, outcomes)
+    seen = {host: view.get(host) or outcomes.get(host) or machine.new() for host in plan["nodes"]}
+    nodes = {host: _node(node, seen[host], rules) for host, node in sorted(plan["nodes"].items())}
+    message = _message(plan, nodes, commands or {}, problems)
     return {
-        "run_id": run_id,
+        "run_id": plan["run_id"],
+        "purpose": plan["purpose"],
         "target": plan["target"],
         "ok": not message,
-        "final": _is_final(nodes, commit, phases),
-        "commit": commit,
-        "phases": list(phases),
+        "final": machine.is_final(plan, view, rules),
+        "commit": rules.commit,
+        "phases": list(rules.parts),
         "nodes": nodes,
         "table": text_table.lines(HEADER, [_row(host, node) for host, node in nodes.items()]),
         "message": message,
     }
 
 
-def _due(phases: Sequence[str], plan: Plan) -> str:
-    """What every node must have reached at the end of these phases."""
-    if plan.get("purpose") == "rollback":
-        return ""
-    if "switch" in phases:
-        return "watched"
-    return "staged" if "stage" in phases and "commit" not in phases else ""
-
-
-def _is_final(nodes: Mapping[str, Mapping[str, Any]], commit: str, phases: Sequence[str]) -> bool:
-    """Whether no later job of the same run has something to do."""
-    if "commit" in phases or ("switch" in phases and commit != "fleet"):
-        return True
-    return any(str(node["result"]).startswith("failed") for node in nodes.values())
-
-
-def _node(planned: Mapping[str, Any], outcome: Outcome, commit: str, phases: Sequence[str]) -> dict[str, Any]:
-    before, after = outcome.get("before") or {}, outcome.get("after") or {}
+def _node(planned: PlanNode, outcome: Outcome, rules: Rules) -> dict[str, Any]:
+    before, after = outcome["before"] or {}, outcome["after"] or {}
     seconds = [
-        action["seconds"]
-        for action in outcome.get("actions") or []
-        if action["action"] == "switch" and "seconds" in action
+        action["seconds"] for action in outcome["actions"] if action["action"] == "switch" and "seconds" in action
     ]
     clients_before, clients_after = comparable(before, after)
+    failure: Mapping[str, Any] = outcome["failure"] or {}
     return {
-        "result": _result(planned, outcome, commit, phases),
+        "result": _result(planned, outcome, rules),
+        "reached": outcome["reached"],
         "from": planned["from"],
         "to": planned["to"],
         "running": after.get("running"),
@@ -99,40 +88,42 @@ def _node(planned: Mapping[str, Any], outcome: Outcome, commit: str, phases: Seq
         "clients_after": clients_after,
         "pid_before": before.get("pid"),
         "pid_after": after.get("pid"),
-        "wave": planned.get("wave"),
-        "actions": list(outcome.get("actions") or []) + list(outcome.get("commit_actions") or []),
-        "checks": list(outcome.get("checks") or []),
-        "gates_accepted": [gate["name"] for gate in planned.get("gates") or [] if gate.get("accepted")],
-        "phase": outcome.get("phase"),
-        "task": outcome.get("task"),
-        "message": outcome.get("message"),
-        "failure_class": outcome.get("failure_class"),
-        "output": list(outcome.get("output") or []),
+        "wave": planned["wave"],
+        "actions": list(outcome["actions"]) + list(outcome["commit_actions"]),
+        "checks": list(outcome["checks"]),
+        "gates_accepted": [gate["name"] for gate in planned["gates"] if gate.get("accepted")],
+        "phase": failure.get("phase"),
+        "task": failure.get("task"),
+        "message": failure.get("message"),
+        "failure_class": failure.get("failure_class"),
+        "output": list(failure.get("output") or []),
         "releases": list(after.get("releases") or []),
-        "log": list(outcome.get("log") or []),
-        "crash_dumps": list(outcome.get("crash_dumps") or []),
-        "rollback": outcome.get("rollback"),
-        "rollback_message": outcome.get("rollback_message"),
+        "log": list(failure.get("log") or []),
+        "crash_dumps": list(failure.get("crash_dumps") or []),
+        "rollback_message": outcome["rollback_message"] or None,
+        "reservation": outcome["reservation"],
     }
 
 
-def _result(planned: Mapping[str, Any], outcome: Outcome, commit: str, phases: Sequence[str]) -> str:
-    """What became of a node, in words for the table."""
-    result = str(outcome.get("result") or "")
-    if outcome.get("rollback") == "done":
-        return {"failed": "failed, back", "back": "back"}.get(result, "went back")
-    if result in ("failed", "committed"):
-        return result
+def _result(planned: PlanNode, outcome: Outcome, rules: Rules) -> Result:
+    """What became of a node."""
+    state = outcome["state"]
+    if state == "rolled_back":
+        return "failed_rolled_back" if machine.is_failed(outcome) else "rolled_back"
+    if state == "failed":
+        return "failed"
+    if state == "committed":
+        return "committed"
     if planned["action"] == "none":
-        return "nothing to do"
-    if result in ("switched", "watched"):
-        awaited = commit == "never" or "commit" not in phases
-        return "uncommitted" if awaited else "not committed"
-    if result == "staged" and "switch" not in phases:
+        return "nothing_to_do"
+    if state in ("switched", "soaked"):
+        awaited = rules.commit == "never" or "commit" not in rules.parts
+        return "uncommitted" if awaited else "not_committed"
+    if state == "staged" and "switch" not in rules.parts:
         return "staged"
-    if planned["action"] == "commit" and "switch" not in phases and "commit" not in phases:
+    if planned["action"] == "commit" and not {"switch", "commit"} & set(rules.parts):
         return "uncommitted"
-    return "not begun"
+    return "not_begun"
 
 
 def _row(host: str, node: Mapping[str, Any]) -> tuple[object, ...]:
@@ -141,7 +132,7 @@ def _row(host: str, node: Mapping[str, Any]) -> tuple[object, ...]:
         same = "yes" if node["pid_before"] == node["pid_after"] else "NO"
     return (
         host,
-        node["result"],
+        WORDS[cast(Result, node["result"])],
         node["from"],
         node["running"],
         node["boots"],
@@ -153,37 +144,48 @@ def _row(host: str, node: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _message(
-    plan: Plan,
-    nodes: Mapping[str, Mapping[str, Any]],
-    commit: str,
-    commands: Mapping[str, str],
-    problems: Sequence[str],
+    plan: Plan, nodes: Mapping[str, Mapping[str, Any]], commands: Mapping[str, str], problems: Sequence[str]
 ) -> str:
     """What happened where, what was done about it, and how to go on."""
     by_result: dict[str, list[str]] = {}
     for host, node in nodes.items():
         by_result.setdefault(str(node["result"]), []).append(host)
-    failed = by_result.get("failed", []) + by_result.get("failed, back", [])
-    untouched, uncommitted = by_result.get("not begun", []), by_result.get("not committed", [])
-    if not failed and not untouched and not uncommitted and not problems:
+    planned_back = plan["purpose"] == "rollback"
+    failed = sorted(by_result.get("failed", []) + by_result.get("failed_rolled_back", []))
+    back = [] if planned_back else by_result.get("rolled_back", [])
+    left, uncommitted = by_result.get("not_begun", []), by_result.get("not_committed", [])
+    kept = [host for host, node in nodes.items() if node["reservation"]]
+    if not failed and not left and not uncommitted and not back and not problems:
         return ""
-    parts = [part if part.endswith(".") else f"{part}." for part in problems]
+    parts = [_sentence(part) for part in problems]
     for host in failed:
         parts += _about_failure(host, nodes[host])
-    back = by_result.get("went back", [])
     if back:
         parts.append(f"These nodes were switched and went back: {listed(back, _NAMES_SHOWN)}. {_DATA_WARNING}")
+    untouched = [host for host in left if nodes[host]["reached"]]
     if untouched:
         parts.append(f"These nodes were not touched: {listed(untouched, _NAMES_SHOWN)}.")
+    unreached = [host for host in left if not nodes[host]["reached"]]
+    if unreached:
+        parts.append(
+            "This run changed nothing on these nodes, and they could not be reached at its end, so what they run is "
+            f"not known: {listed(unreached, _NAMES_SHOWN)}."
+        )
     if uncommitted:
         parts.append(
             f"These nodes run {plan['target']} without it being permanent, so a restart brings the old version back: "
             f"{listed(uncommitted, _NAMES_SHOWN)}."
         )
+    if kept:
+        said = str(nodes[kept[0]]["reservation"]["message"])
+        parts.append(
+            f"These nodes are still reserved for this run until their lease is over: {listed(kept, _NAMES_SHOWN)}. "
+            + _sentence(said)
+        )
     again = commands.get("again", "the same command")
     parts.append(f"To go on, mend what is named here and run it again, which skips the nodes that are done: {again}")
     moved = [host for host, node in nodes.items() if node["running"] and node["running"] != node["from"]]
-    if moved and plan.get("purpose") != "rollback":
+    if moved and not planned_back:
         parts.append(f"To go back instead: {commands.get('rollback', 'ansible-playbook emqx.fleet.rollback')}")
     parts.append(f"To see where every node is: {commands.get('status', 'ansible-playbook emqx.fleet.status')}")
     return " ".join(parts)
@@ -197,12 +199,14 @@ def _about_failure(host: str, node: Mapping[str, Any]) -> list[str]:
         parts.append(f"Its log ends with: {' / '.join(node['log'][-_LINES_SHOWN:])}.")
     for dump in node["crash_dumps"]:
         parts.append(f"There is a new crash dump, {dump['path']}: {dump['slogan'] or 'it tells no reason'}.")
-    if node["rollback"] == "failed":
+    if node["rollback_message"]:
         parts.append(_sentence(f"{host} could not go back: {node['rollback_message']}"))
-    elif node["rollback"] == "done":
+    if node["result"] == "failed_rolled_back":
         parts.append(f"{host} went back to {node['running']}. {_DATA_WARNING}")
     elif node["running"]:
         parts.append(f"{host} runs {node['running']}, and a restart boots {node['boots']}.")
+    else:
+        parts.append(f"{host} could not be read at the end, so what it runs is not known.")
     return parts
 
 

@@ -1,0 +1,41 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``emqx_cleanup``: old releases and leftovers, checked for all nodes and then removed from each."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import cleanup
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Node
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import RunState
+
+_OPTIONS = {"phase": {"type": "str", "choices": ["check", "remove"], "required": True}}
+
+
+class ActionModule(ActionBase):
+    """Takes what was read of the nodes from the variables."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        del tmp
+        variables = task_vars or {}
+        _validated, options = self.validate_argument_spec(argument_spec=_OPTIONS)
+        state = RunState(variables)
+        if options["phase"] == "check":
+            problems = {host: cleanup.unfit(facts) for host, facts in state.facts_of_all().items()}
+            said = [f"{host}: {problem}." for host, problem in problems.items() if problem]
+            result.update(changed=False, failed=bool(said))
+            if said:
+                result["msg"] = (
+                    f"Nothing was removed. {' '.join(said)} Mend that, or leave these hosts out with --limit."
+                )
+            return result
+        settings = state.settings
+        run_id = str(settings.get("run_id") or f"cleanup-{uuid.uuid4().hex[:8]}")
+        result.update(cleanup.remove(Node(self, variables, settings), settings, state.facts, run_id))
+        return result

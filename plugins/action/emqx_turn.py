@@ -1,0 +1,85 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``emqx_turn``: what one node does in one phase of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reading
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Node
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.turn import Result, Turn
+
+_OPTIONS = {
+    "phase": {
+        "type": "str",
+        "choices": [
+            "read",
+            "reserve",
+            "stage",
+            "look",
+            "switch",
+            "soak",
+            "commit",
+            "rollback",
+            "hook_failed",
+            "end",
+            "preview",
+        ],
+        "required": True,
+    },
+    "wave": {"type": "int", "default": 0},
+    "last": {"type": "bool", "default": True},
+    "verify": {"type": "bool", "default": True},
+    "hook": {"type": "str", "default": ""},
+    "message": {"type": "str", "default": ""},
+    "purpose": {"type": "str", "choices": ["upgrade", "commit", "rollback"], "default": "upgrade"},
+}
+
+
+class ActionModule(ActionBase):
+    """Takes the state of the run from the variables, and returns the host's new outcome."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        del tmp
+        variables = task_vars or {}
+        _validated, options = self.validate_argument_spec(argument_spec=_OPTIONS)
+        state = RunState(variables)
+        node = Node(self, variables, state.settings)
+        if options["phase"] == "read":
+            # A verification before a switch reads the node anew; of these two, this reading is the one from before.
+            result.update(reading.read(node, verification=options["purpose"] != "upgrade"))
+            return result
+        try:
+            turn = Turn(node, state.host, state.plan, state.settings, state.facts, state.outcome)
+        except NoPlanError as error:
+            raise AnsibleActionFail(str(error)) from error
+        taken = self._take(turn, state, options)
+        decision = state.decision
+        in_turn = bool(decision and state.host in decision["hosts"]) and taken.outcome["failure"] is None
+        result.update(changed=taken.changed, outcome=taken.outcome, in_turn=in_turn)
+        if taken.message:
+            result.update(failed=True, msg=f"{state.host}: {taken.message}")
+        return result
+
+    def _take(self, turn: Turn, state: RunState, options: dict[str, Any]) -> Result:
+        phase, decision = options["phase"], state.decision
+        if phase == "reserve":
+            return turn.reserve()
+        if phase == "preview":
+            return turn.preview()
+        if phase == "hook_failed":
+            return turn.hook_failed(options["hook"], options["wave"], options["message"])
+        if decision is None or (not state.is_in_play and decision["rank"] < state.latest_rank()):
+            return turn.nothing()
+        if phase == "end":
+            return turn.end(decision)
+        if phase == "soak" and not options["verify"]:
+            return turn.nothing(keep=True)
+        return turn.take(phase, options["wave"], decision, options["last"])

@@ -1,0 +1,137 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where a run keeps its state between tasks: in what tasks of the role registered, read from a task's variables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Rules
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, NodeFacts, Outcome, Plan
+
+SETTINGS = "__emqx_upgrade_settings"
+READING = "__emqx_upgrade_reading"
+PLANNED = "__emqx_upgrade_planned"
+TURN = "__emqx_upgrade_turn"
+DECISION = "__emqx_upgrade_decision"
+
+
+class NoPlanError(ValueError):
+    """A phase was called in a run that has no plan."""
+
+
+class RunState:
+    """What the tasks so far registered, for the host of a task and for the others."""
+
+    def __init__(self, variables: Mapping[str, Any]) -> None:
+        self._variables = variables
+        self.host = str(variables["inventory_hostname"])
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the run. Raises NoPlanError."""
+        plan = (self._variables.get(PLANNED) or {}).get("plan")
+        if not plan or self.host not in plan["nodes"]:
+            raise NoPlanError(
+                f"There is no plan that has {self.host}: the phase 'plan' of the role was not run before this one, or "
+                "not to its end. Run the whole playbook; the plan belongs to every part that its tags can choose."
+            )
+        return cast(Plan, plan)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The checked settings of the host."""
+        return self.settings_of(self.host)
+
+    def settings_of(self, host: str) -> dict[str, Any]:
+        """The checked settings of one host; empty where they were not checked."""
+        found = (self._variables.get(SETTINGS) or {}).get("settings") or {}
+        return dict(found.get(host) or {})
+
+    @property
+    def facts(self) -> NodeFacts:
+        """What was read of the host for the plan."""
+        return dict((self._variables.get(READING) or {}).get("facts") or {})
+
+    @property
+    def outcome(self) -> Outcome:
+        """The host's outcome so far."""
+        return _outcome(self._variables)
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision that was registered last on the host."""
+        return cast("Decision | None", self._variables.get(DECISION) or None)
+
+    def facts_of_all(self) -> dict[str, NodeFacts]:
+        """What was read of every host of the play; empty for one that could not be read, but for a ``msg``."""
+        found: dict[str, NodeFacts] = {}
+        for host in self._variables["ansible_play_hosts_all"]:
+            reading = self._of(host).get(READING) or {}
+            found[host] = reading.get("facts") or {}
+        return found
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """The outcomes of all hosts of the plan."""
+        return {host: _outcome(self._of(host)) for host in self.plan["nodes"]}
+
+    def latest_rank(self) -> int:
+        """The rank of the decision that was made last, on whatever host it was registered."""
+        decisions = (self._of(host).get(DECISION) or {} for host in self.plan["nodes"])
+        return max((int(decision.get("rank") or 0) for decision in decisions), default=0)
+
+    def problems(self) -> list[str]:
+        """What went wrong with the run as a whole, as the decisions told that were registered on any host."""
+        decisions = (self._of(host).get(DECISION) or {} for host in self.plan["nodes"])
+        found = [str(problem) for decision in decisions for problem in decision.get("problems") or ()]
+        return list(dict.fromkeys(found))
+
+    @property
+    def is_in_play(self) -> bool:
+        """Whether Ansible never lost the host in this play; one that was lost stays so when its errors are cleared."""
+        return self.host in self._variables["ansible_play_hosts"]
+
+    def alive(self, found: Mapping[str, Outcome]) -> set[str]:
+        """The hosts that still take part: those of the play, and those that failed to load a hook and went on."""
+        went_on = {host for host, outcome in found.items() if _told_of_a_hook(outcome)}
+        return set(self._variables["ansible_play_hosts"]) | went_on
+
+    def rules(self) -> Rules:
+        """What the user said about failures, and which parts this invocation is for."""
+        settings = self.settings
+        return Rules(
+            budget=settings.get("failure_budget", "0"),
+            on_failure=str(settings.get("on_failure", "stop")),
+            commit=str(settings.get("commit", "fleet")),
+            parts=self.parts(),
+        )
+
+    def parts(self) -> list[str]:
+        """The parts of the run that this invocation is for."""
+        return outcomes.parts_of(self._tags("ansible_run_tags"), self._tags("ansible_skip_tags"))
+
+    def _tags(self, name: str) -> Collection[str]:
+        return [str(tag) for tag in self._variables.get(name) or ()]
+
+    def _of(self, host: str) -> Mapping[str, Any]:
+        if host == self.host:
+            return self._variables
+        hostvars = self._variables["hostvars"]
+        return cast("Mapping[str, Any]", hostvars[host]) if host in hostvars else {}
+
+
+def _outcome(variables: Mapping[str, Any]) -> Outcome:
+    found = (variables.get(TURN) or {}).get("outcome")
+    return cast(Outcome, dict(found)) if found else outcomes.new()
+
+
+def _told_of_a_hook(outcome: Outcome) -> bool:
+    failure = outcome["failure"]
+    return bool(outcome["hook_failures"]) or (failure is not None and failure["phase"] in _HOOKS)
+
+
+_HOOKS = ("before_fleet", "before_wave", "before_node", "after_node", "after_wave", "after_fleet")

@@ -1,0 +1,434 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is done on one node in each phase of a run.
+
+A turn takes a node's outcome, works on the node, and gives the outcome after it. It raises for nothing that happens on
+the node or on the way there: what fails is in the outcome, with what the node told of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reservation
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.verification import Reading, read_until
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes, verdicts
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, NodeFacts, Outcome, Plan
+
+#: A reservation is renewed when this part of its lease is over.
+_RENEW_AFTER = 0.3
+#: Seconds to try to reach a node for looking at it or giving it up once it failed.
+_SHORT = 10.0
+#: What may be accepted of the switch itself.
+_ACCEPTED_BY_RELEASE = ("patches",)
+
+
+class Node(Protocol):
+    """What a turn needs of a node; :class:`controller.remote.Node` is the real one."""
+
+    reconnect_timeout: float
+
+    def run(self, module: str, arguments: dict[str, Any], reconnect_timeout: float | None = None) -> dict[str, Any]:
+        """The result of a module of this collection."""
+
+    def make_directory(self, path: str, owner: str) -> dict[str, Any]:
+        """The result of making a directory."""
+
+    def remove(self, path: str) -> dict[str, Any]:
+        """The result of removing a path."""
+
+    def copy(self, source: str, target: str, owner: str) -> dict[str, Any]:
+        """The result of copying a file to the node."""
+
+
+@dataclass
+class Result:
+    """What became of a turn. ``message`` is empty when all went well, also where there was nothing to do."""
+
+    outcome: Outcome
+    changed: bool = False
+    message: str = ""
+
+
+class _StepError(Exception):
+    """A step of a turn failed; ``told`` is the module's result."""
+
+    def __init__(self, task: str, told: Mapping[str, Any]) -> None:
+        super().__init__(str(told.get("msg") or "it did not say why"))
+        self.task = task
+        self.told = told
+
+
+class Turn:
+    """One node's part in one run."""
+
+    def __init__(
+        self,
+        node: Node,
+        host: str,
+        plan: Plan,
+        settings: Mapping[str, Any],
+        facts: NodeFacts,
+        outcome: Outcome,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._node = node
+        self._host = host
+        self._plan = plan
+        self._planned = plan["nodes"][host]
+        self._settings = settings
+        self._facts = facts
+        self._outcome = outcome
+        self._sleep = sleep
+        self._clock = clock
+        self._changed = False
+
+    # The phases
+
+    def reserve(self) -> Result:
+        """Reserve the node for the run, if the run has something to do there."""
+        if not outcomes.begins(self._outcome, "reserve", self._planned):
+            return self._result()
+        try:
+            self._reserve("Reserve the node", verify_cluster=self._planned["action"] != "none")
+        except _StepError as error:
+            return self._told("reserve", error)
+        self._outcome = outcomes.advance(self._outcome, "reserve", renewed=self._clock())
+        return self._result()
+
+    def take(self, phase: str, wave: int, decision: Decision, last: bool = True) -> Result:
+        """The node's turn in a phase that was decided: stage, look, switch, soak, commit or rollback.
+
+        A node that was lost and came back comes to phases that are over; it has no turn in them any more. Whoever has
+        no turn keeps its reservation.
+        """
+        if decision["phase"] != _DECIDED_AS.get(phase, phase) or decision["wave"] != wave:
+            return self._result()
+        failure = decision["failed"].get(self._host)
+        if failure is not None and not outcomes.is_failed(self._outcome):
+            self._outcome = outcomes.fail(self._outcome, failure["phase"], failure)
+        mine = decision["proceed"] and self._host in decision["hosts"]
+        if not mine or not (phase == "rollback" or outcomes.begins(self._outcome, phase, self._planned)):
+            return self._keep()
+        work = {
+            "stage": self._stage,
+            "look": lambda: self._look(wave),
+            "switch": lambda: self._switch(wave),
+            "soak": lambda: self._soak(last),
+            "commit": self._commit,
+        }.get(phase)
+        if work is None:
+            return self._rollback()
+        try:
+            work()
+        except _StepError as error:
+            return self._failed(phase, error)
+        return self._result()
+
+    def hook_failed(self, hook: str, wave: int, message: str) -> Result:
+        """A hook failed on this node: its own, or one that it ran for many."""
+        message = message.strip() or "its tasks could not be loaded; the error is above."
+        if outcomes.PHASES[hook].once if hook in outcomes.PHASES else True:
+            self._outcome = outcomes.note_hook_failure(self._outcome, hook, wave, message)
+            return Result(self._outcome, message=f"The hook {hook} failed: {message}")
+        told = {"msg": f"The hook {hook} failed: {message}"}
+        return self._failed(hook, _StepError(f"hook {hook}", told))
+
+    def preview(self) -> Result:
+        """In check mode: what the node's turns would do. Nothing for a node that stays as it is."""
+        versions = [hop["version"] for hop in self._planned["hops"]] or [self._planned["to"]]
+        if self._planned["action"] not in ("upgrade", "commit"):
+            return self._result()
+        try:
+            for version in versions:
+                permanent = self._settings["commit"] != "never" and version == self._planned["to"]
+                self._release(f"Show the steps to {version}", version, "permanent" if permanent else "current")
+        except _StepError as error:
+            return Result(self._outcome, self._changed, f"{error.task}: {error}")
+        return self._result()
+
+    def nothing(self, keep: bool = False) -> Result:
+        """No turn; with ``keep`` the reservation is renewed where it is time."""
+        return self._keep() if keep else self._result()
+
+    def end(self, decision: Decision) -> Result:
+        """Look at a node of which not all is known, and give it up, or park it for the next job of the same run."""
+        failure = decision["failed"].get(self._host)
+        if failure is not None and not outcomes.is_failed(self._outcome):
+            self._outcome = outcomes.fail(self._outcome, failure["phase"], failure)
+        outcome = self._outcome
+        concerned = self._planned["action"] in ("upgrade", "commit") or self._planned["unfinished_run"]
+        if not concerned:
+            return self._result()
+        if outcomes.is_failed(outcome) or outcome["after"] is None:
+            self._read_again()
+        if self._planned["action"] == "none" and not outcomes.is_failed(self._outcome):
+            # Packages that a run left which died when it was nearly done.
+            self._node.remove(self._package_dir)
+        if self._outcome["state"] == "planned":
+            # It never had the reservation.
+            return self._result()
+        parked = bool(self._settings.get("run_id")) and not decision["final"] and self._planned["action"] != "none"
+        told = reservation.give_up(
+            self._node, self._plan["run_id"], parked=parked, lease=float(self._settings["lease_seconds"])
+        )
+        kept = {"kept": True, "message": str(told.get("msg") or "")} if told.get("failed") else None
+        self._outcome = {**self._outcome, "reservation": kept}  # type: ignore[typeddict-item]
+        return self._result()
+
+    # What they do
+
+    def _stage(self) -> None:
+        owner = str(self._facts["runner_user"])
+        self._must("Make the directory for packages", self._node.make_directory(self._package_dir, owner))
+        for hop in self._planned["hops"]:
+            if hop["path"]:
+                target = f"{self._package_dir}/{hop['package']}"
+                self._must(f"Copy the package {hop['package']}", self._node.copy(hop["path"], target, owner))
+        for place, hop in enumerate(self._planned["hops"]):
+            told = self._release(f"Unpack and check {hop['version']}", hop["version"], "staged", hop)
+            check = told.get("dry_check") or {}
+            if place == 0 and not check.get("passed", True) and "dry_check" not in self._settings["accept"]:
+                raise _StepError("Heed the check of the first hop by the node", {"msg": check["message"]})
+        self._outcome = outcomes.advance(self._outcome, "stage")
+
+    def _look(self, wave: int) -> None:
+        """Prove that the node is this run's and its cluster nobody else's, and that both are as they were planned."""
+        self._reserve("Prove that no other run works on the cluster", verify_cluster=True)
+        reading = self._verify(
+            lambda facts: verdicts.ready_to_switch(facts, str(self._planned["from"]), self._facts["cluster"]["running"])
+        )
+        self._heed("Look at the node and its cluster just before its turn", reading)
+        self._outcome = outcomes.advance(
+            self._outcome, "look", looked=wave, before=reading.facts, renewed=self._clock()
+        )
+
+    def _switch(self, wave: int) -> None:
+        if self._outcome["looked"] != wave:
+            self._look(wave)
+        before = self._outcome["before"] or self._facts
+        log_errors: list[str] = []
+        for hop in self._planned["hops"]:
+            told = self._release(
+                f"Switch to {hop['version']}, so that a restart would still bring the old version back",
+                hop["version"],
+                "current",
+                hop,
+                allow_downgrade=bool(self._settings["allow_downgrade"]) or self._plan["purpose"] == "rollback",
+            )
+            log_errors += told.get("log_errors") or []
+        boots = str(before["boot"]["version"])
+        reading = self._verify_against(before, self._planned["to"], boots, log_errors=log_errors)
+        self._heed("Verify that nobody noticed, on the node and in its cluster", reading)
+        if self._settings["commit"] == "node":
+            reading = self._make_permanent(before)
+        checks = [check.as_dict() for check in reading.checks]
+        self._outcome = outcomes.advance(self._outcome, "switch", after=reading.facts, checks=checks)
+
+    def _soak(self, last: bool) -> None:
+        self._reserve("Renew the reservation")
+        outcome = self._outcome
+        before = outcome["before"] or self._facts
+        boots = str((outcome["after"] or self._facts)["boot"]["version"])
+        # What a run that died left half committed is repaired by the commit.
+        more = ["boot_consistent"] if self._planned["action"] == "commit" else []
+        reading = self._verify_against(before, self._planned["to"], boots, accept=more)
+        self._heed("Verify that nobody notices", reading)
+        changes = {"before": before, "after": reading.facts, "renewed": self._clock()}
+        if last:
+            self._outcome = outcomes.advance(outcome, "soak", **changes)
+        else:
+            self._outcome = {**outcome, **changes}  # type: ignore[typeddict-item]
+
+    def _commit(self) -> None:
+        reading = self._make_permanent(self._outcome["before"] or self._facts)
+        self._must("Remove the staged packages", self._node.remove(self._package_dir))
+        checks = [check.as_dict() for check in reading.checks]
+        self._outcome = outcomes.advance(self._outcome, "commit", after=reading.facts, checks=checks)
+
+    def _make_permanent(self, before: NodeFacts) -> Reading:
+        version = self._planned["to"]
+        self._release(
+            f"Make {version} permanent, so that a restart boots it", version, "permanent", key="commit_actions"
+        )
+        reading = self._verify_against(before, version, version)
+        self._heed("Verify what a restart would boot", reading)
+        return reading
+
+    def _rollback(self) -> Result:
+        way = self._planned["way_back"]
+        try:
+            self._reserve("Renew the reservation")
+            if not way:
+                booted = self._facts["boot"]["version"]
+                raise _StepError(
+                    "Find the way back",
+                    {
+                        "msg": "No relup on the node leads back to the version that it ran before; only a restart in a "
+                        f"maintenance window brings {booted} back."
+                    },
+                )
+            for version in way:
+                state = "permanent" if version == way[-1] else "current"
+                self._release(f"Switch back to {version}", version, state, allow_downgrade=True)
+            before = self._outcome["before"] or self._facts
+            # An alarm that the switch raised outlives it; it was told of when the switch failed.
+            reading = self._verify_against(before, way[-1], way[-1], accept=["alarms"])
+            self._heed("Verify that nobody noticed the way back", reading)
+        except _StepError as error:
+            return self._failed("rollback", error)
+        self._outcome = outcomes.advance(self._outcome, "rollback", before=before, after=reading.facts)
+        return self._result()
+
+    # Steps
+
+    def _release(
+        self,
+        task: str,
+        version: str,
+        state: str,
+        hop: Mapping[str, Any] | None = None,
+        key: str = "actions",
+        allow_downgrade: bool | None = None,
+    ) -> dict[str, Any]:
+        """Bring a release into a state; what was done is kept in the outcome also where it failed."""
+        package = f"{self._package_dir}/{hop['package']}" if hop and hop["path"] else None
+        settings = self._settings
+        told = self._node.run(
+            "emqx_release",
+            {
+                "version": version,
+                "state": state,
+                "package": package,
+                "allow_downgrade": allow_downgrade,
+                "accept": [name for name in settings["accept"] if name in _ACCEPTED_BY_RELEASE],
+                "settle_timeout": settings["settle_timeout"],
+                "timeout": settings["timeout"],
+                "lock_timeout": self._node.reconnect_timeout,
+            },
+        )
+        rows = [*self._outcome[key], *(told.get("actions") or [])]  # type: ignore[literal-required]
+        self._outcome = {**self._outcome, key: rows}  # type: ignore[misc]
+        return self._must(task, told)
+
+    def _verify(self, checks_of: Callable[[dict[str, Any]], Sequence[verdicts.Check]]) -> Reading:
+        return read_until(
+            lambda: self._node.run("emqx_release_info", {"old_code": False, "verification": True}),
+            checks_of,
+            float(self._settings["verify_seconds"]),
+            self._sleep,
+        )
+
+    def _verify_against(
+        self,
+        before: NodeFacts,
+        version: str,
+        boots: str,
+        log_errors: Sequence[str] = (),
+        accept: Sequence[str] = (),
+    ) -> Reading:
+        expectation = verdicts.Expectation(
+            version=version,
+            boots=boots,
+            tolerance=self._settings["client_loss_tolerance"],
+            log_errors=log_errors,
+            accepted=[*self._settings["accept"], *accept],
+        )
+        return self._verify(lambda facts: verdicts.after_switch(before, facts, expectation))
+
+    def _heed(self, task: str, reading: Reading) -> None:
+        if reading.error is not None:
+            raise _StepError(task, reading.error)
+        if reading.message:
+            checks = [check.as_dict() for check in reading.checks]
+            self._outcome = {**self._outcome, "checks": checks}
+            raise _StepError(task, {"msg": reading.message})
+
+    def _reserve(self, task: str, verify_cluster: bool = False) -> None:
+        told = reservation.reserve(
+            self._node,
+            self._plan["run_id"],
+            lease=float(self._settings["lease_seconds"]),
+            take_over=self._settings["take_over"],
+            verify_cluster=verify_cluster,
+            sleep=self._sleep,
+        )
+        self._must(task, told)
+
+    def _must(self, task: str, told: dict[str, Any]) -> dict[str, Any]:
+        self._changed = self._changed or bool(told.get("changed"))
+        if told.get("failed"):
+            raise _StepError(task, told)
+        return told
+
+    def _keep(self) -> Result:
+        """Renew the reservation of a node that waits, before its lease is over."""
+        if self._outcome["state"] not in ("reserved", "staged", "switched", "soaked"):
+            return self._result()
+        lease = float(self._settings["lease_seconds"])
+        if self._clock() - float(self._outcome.get("renewed") or 0) < lease * _RENEW_AFTER:
+            return self._result()
+        told = reservation.renew(self._node, self._plan["run_id"], lease=lease, sleep=self._sleep)
+        if not told.get("failed"):
+            self._outcome = {**self._outcome, "renewed": self._clock()}
+        # A node that cannot be had just now is asked again at its turn, which proves that it is this run's.
+        return self._result()
+
+    # What went wrong
+
+    def _told(self, phase: str, error: _StepError) -> Result:
+        """A failure before anything was done on the node."""
+        told = {**error.told, "message": str(error), "task": error.task}
+        self._outcome = outcomes.fail(self._outcome, phase, told)
+        return Result(self._outcome, self._changed, f"{error.task}: {error}")
+
+    def _failed(self, phase: str, error: _StepError) -> Result:
+        """A failure, with what the node tells of it, and the way back where it is to be gone at once."""
+        evidence = self._node.run(
+            "emqx_evidence",
+            {
+                "since": (self._outcome["before"] or self._facts).get("clock"),
+                "note": f"{phase}: {error}",
+            },
+            _SHORT,
+        )
+        told = {**error.told, "message": str(error), "task": error.task}
+        told.update({name: evidence.get(name) or [] for name in ("log", "crash_dumps")})
+        after = evidence.get("facts") or None
+        before = self._outcome["before"] or self._facts
+        reached = bool(after)
+        self._outcome = outcomes.fail(self._outcome, phase, told, before=before, after=after, reached=reached)
+        message = f"{error.task}: {error}"
+        if self._goes_back_at_once(phase, after):
+            back = self._rollback()
+            said = back.message or f"It went back to {self._planned['way_back'][-1]}."
+            return Result(self._outcome, True, f"{message} {said}")
+        return Result(self._outcome, self._changed, message)
+
+    def _goes_back_at_once(self, phase: str, after: NodeFacts | None) -> bool:
+        if self._settings["on_failure"] != "rollback_node" or phase not in ("switch", "after_node"):
+            return False
+        return (after or {}).get("running") != self._planned["from"]
+
+    def _read_again(self) -> None:
+        found = self._node.run("emqx_release_info", {"old_code": False}, _SHORT)
+        reached = not found.get("failed")
+        after = found if reached else self._outcome["after"] if not outcomes.is_failed(self._outcome) else None
+        self._outcome = {**self._outcome, "after": after, "reached": reached}
+
+    def _result(self) -> Result:
+        return Result(self._outcome, self._changed)
+
+    @property
+    def _package_dir(self) -> str:
+        return f"{self._facts['data_dir']}/fleet/packages"
+
+
+#: Phases that are part of another one's decision.
+_DECIDED_AS = {"look": "switch"}
