@@ -56,8 +56,8 @@ class ActionModule(ActionBase):
             # Who asks was lost and came back; this is over.
             decision["proceed"], decision["message"] = False, "This part of the run is over."
             decision["hosts"], decision["first"] = [], None
-        if phase == "end":
-            decision["problems"] = list(dict.fromkeys([*state.problems(), *decision["problems"]]))
+        # Who ran a hook and was lost cannot tell of it, so the decisions hand that on.
+        decision["problems"] = list(dict.fromkeys([*state.problems(), *decision["problems"]]))
         result.update(changed=False, **decision, rounds=self._rounds(state, decision, rules))
         return result
 

@@ -46,7 +46,8 @@ options:
     type: str
     default: ~/.cache/emqx-fleet/packages
   facts_variable:
-    description: Name of the variable that holds what M(emqx.fleet.emqx_release_info) returned on each host, or C(facts).
+    description:
+      - Name of the variable that holds what M(emqx.fleet.emqx_release_info) returned on each host.
     type: str
     required: true
   accept:
@@ -81,7 +82,7 @@ options:
   max_clock_skew:
     description: Seconds that the clocks of a cluster's nodes may differ.
     type: float
-    default: 5
+    default: 10
   settings:
     description: Checked settings as M(emqx.fleet.emqx_settings) returned them; they stand for the options above.
     type: dict
@@ -110,7 +111,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: The plan, with C(run_id), C(purpose), C(target), C(feasible), C(nodes), C(waves), C(obstacles), C(warnings) and C(accepted).
+  description:
+    - The plan, with C(run_id), C(purpose), C(target), C(feasible), C(nodes), C(waves), C(obstacles), C(warnings) and
+      C(accepted).
   returned: success
   type: dict
 table:

@@ -9,7 +9,7 @@ module: emqx_report
 short_description: Reports what a run did to a fleet
 description:
   - Puts together what became of every node of a plan, as a table for people and as a JSON document.
-  - Everything in it was measured on the nodes. The document is written to the path that C(emqx_upgrade_report_file) names.
+  - Everything in it was measured on the nodes. C(emqx_upgrade_report_file) tells where the document is written to.
 author:
   - emqx.fleet contributors (@emqx-fleet)
 extends_documentation_fragment:

@@ -315,9 +315,11 @@ def decide(
     its host was lost meanwhile, the hook failed. ``batches``: those of a rollback that is under way. A rollback that a
     failure ordered goes on whatever fails; one that was planned stops when the budget is used up.
     """
+    problems = _problems(outcomes)
     if ran is not None and alive is not None and ran.host not in alive:
         lost = note_hook_failure(outcomes.get(ran.host) or new(), ran.hook, wave, _LOST.format(ran.host))
         outcomes = {**outcomes, ran.host: lost}
+        problems.append(str(_hook_failure(lost["hook_failures"][-1])["message"]))
     planned_back = plan["purpose"] == "rollback"
     view = judged(plan, outcomes, phase, wave if phase == "switch" else 0)
     back = [] if phase != "rollback" else way_back(plan, view, rules) if batches is None else batches
@@ -338,7 +340,7 @@ def decide(
         "batches": [list(batch) for batch in back],
         "final": is_final(plan, view, rules),
         "parts": list(rules.parts),
-        "problems": _problems(outcomes),
+        "problems": problems,
     }
 
 

@@ -4,7 +4,8 @@
 
 """Three hundred random fleets are planned and "run" with random failures: no rule of the roll-out is broken.
 
-The runner below does what the playbooks do, in their order, and only through the functions that they use.
+The runner below calls the shipped state machine in the order of the playbook, as the role's tasks do, and makes up only
+what happens on the nodes: it fails at random, loses hosts at random, and sometimes loses those that run a hook for all.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Ran, Rules
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import PlanOptions, build_plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, Outcome
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import make_facts, make_package
 
 OLD, NEW = "4.4.18", "4.4.19"
-Outcomes = dict[str, dict[str, Any]]
 
 
 class Node:
@@ -40,31 +42,30 @@ class Simulation:
         self.chance = random.Random(seed)
         self.nodes: dict[str, Node] = {}
         self.max_per_cluster = self.chance.choice([1, 1, 1, 2])
-        self.budget = self.chance.choice(["0", "0", "1", "3", "10%", "50%"])
         self.policy = self.chance.choice(outcomes.POLICIES)
+        self.rules = Rules(self.chance.choice(["0", "0", "1", "3", "10%", "50%"]), self.policy)
         self.failure_rate = self.chance.choice([0.0, 0.02, 0.1, 0.5])
+        self.lost_rate = self.chance.choice([0.0, 0.0, 0.02, 0.1])
+        self.hooks = self.chance.random() < 0.5
         sizes: list[int | str] = [0, 0, 1, 4, "25%"]
         canaries: list[int | str] = [0, 1, 2, "10%"]
-        facts = self._fleet()
-        self.plan: dict[str, Any] = dict(
-            build_plan(
-                facts,
-                [make_package(NEW, upgrade_from=[OLD], downgrade_to=[OLD])],
-                PlanOptions(
-                    target=NEW,
-                    max_per_cluster=self.max_per_cluster,
-                    wave_size=self.chance.choice(sizes),
-                    canary=self.chance.choice(canaries),
-                    accept=["cluster_mixed"],
-                ),
-            )
+        self.plan = build_plan(
+            self._fleet(),
+            [make_package(NEW, upgrade_from=[OLD], downgrade_to=[OLD])],
+            PlanOptions(
+                target=NEW,
+                max_per_cluster=self.max_per_cluster,
+                wave_size=self.chance.choice(sizes),
+                canary=self.chance.choice(canaries),
+                accept=["cluster_mixed"],
+            ),
         )
-        for node in self.plan["nodes"].values():
-            if node["action"] == "commit":
-                node["way_back"] = [OLD]
-        self.outcomes: Outcomes = {host: {} for host in self.plan["nodes"]}
-        self.touched_after_halt: list[str] = []
+        self.outcomes: dict[str, Outcome] = {}
+        self.alive = set(self.plan["nodes"])
         self.halted_at: int | None = None
+        self.batches: list[list[str]] = []
+        self.failed_hooks: list[tuple[str, int]] = []
+        self.before_rollback: dict[str, str] = {}
 
     def _fleet(self) -> dict[str, dict[str, Any]]:
         facts = {}
@@ -77,6 +78,7 @@ class Simulation:
                     rows.append({"version": running, "status": "current"})
                 facts[name.replace("@", "-")] = make_facts(
                     name, running, names, permanent=permanent, releases=rows,
+                    ways_back={NEW: [OLD]},
                     boot={"version": permanent, "consistent": True, "problems": []},
                 )  # fmt: skip
                 self.nodes[name.replace("@", "-")] = Node(running, permanent)
@@ -85,88 +87,117 @@ class Simulation:
     def fails(self) -> bool:
         return self.chance.random() < self.failure_rate
 
+    def outcome(self, host: str) -> Outcome:
+        return self.outcomes.get(host) or outcomes.new()
+
     def changing(self) -> list[str]:
-        return [host for host, node in self.plan["nodes"].items() if node["action"] in ("upgrade", "commit")]
+        return [host for host, node in self.plan["nodes"].items() if outcomes.is_changed(node)]
+
+    def decide(self, phase: str, wave: int = 0, **more: Any) -> Decision:
+        return outcomes.decide(self.plan, self.outcomes, phase, self.rules, wave, alive=self.alive, **more)
+
+    def turns(self, decision: Decision, phase: str = "") -> list[str]:
+        """Every host takes note of the decision; gives those that have a turn, as ``controller.turn`` sees it."""
+        found = []
+        for host in self.plan["nodes"]:
+            if host not in self.alive:
+                continue
+            failure = decision["failed"].get(host)
+            if failure and not outcomes.is_failed(self.outcome(host)):
+                self.outcomes[host] = outcomes.fail(self.outcome(host), failure["phase"], failure)
+            node = self.plan["nodes"][host]
+            mine = decision["proceed"] and host in decision["hosts"]
+            if mine and (phase == "rollback" or outcomes.begins(self.outcome(host), phase or decision["phase"], node)):
+                found.append(host)
+        return found
+
+    def lose(self, host: str) -> bool:
+        """A hook's task loses the connection; Ansible never comes back to the host in this play."""
+        if not self.hooks or len(self.alive) == 1 or self.chance.random() >= self.lost_rate:
+            return False
+        self.alive.discard(host)
+        return True
 
     def run(self) -> None:
-        self._stage()
-        self._switch()
-        self._soak()
-        self.halted = outcomes.halted(self.outcomes, self.plan, self.budget, "watched")
-        self.batches = outcomes.rollback_batches(self.outcomes, self.plan, self.policy, self.budget)
-        self.before_rollback = {host: node.running for host, node in self.nodes.items()}
-        for batch in self.batches:
-            for host in batch:
-                self._go_back(host)
-        self._commit()
-
-    def _failed(self, host: str, phase: str) -> None:
-        if self.chance.random() < 0.2:
-            return  # It drops out of the run without a word.
-        self.outcomes[host] = dict(
-            self.outcomes[host], result="failed", phase=phase, message="as it came", after=self.nodes[host].facts()
-        )
-
-    def _stage(self) -> None:
+        self.decide("reserve")
         for host in self.changing():
-            if self.plan["nodes"][host]["action"] != "upgrade":
-                continue
-            if self.fails():
-                self._failed(host, "stage")
-            else:
-                self.outcomes[host] = {"result": "staged"}
-
-    def _switch(self) -> None:
+            self.outcomes[host] = outcomes.advance(self.outcome(host), "reserve")
+        for host in self.turns(self.decide("stage")):
+            self._step(host, "stage")
         for wave in self.plan["waves"]:
-            if outcomes.halted(self.outcomes, self.plan, self.budget, "staged", wave["number"]):
-                self.halted_at = self.halted_at or wave["number"]
-                continue
-            assert self.halted_at is None, "a run that was halted goes on"
-            for host in wave["hosts"]:
-                node = self.nodes[host]
-                if self.outcomes[host].get("result") != "staged":
-                    continue
-                if self.fails():
-                    if self.chance.random() < 0.5:
-                        node.running = NEW
-                        node.switches += 1
-                    self._failed(host, "switch")
-                    told = self.outcomes[host].get("result") == "failed"
-                    if self.policy == "rollback_node" and told and node.running != OLD:
-                        self._go_back(host)
-                    continue
-                node.running = NEW
-                node.switches += 1
-                self.outcomes[host] = {"result": "switched", "after": node.facts()}
+            self._wave(wave["number"])
+        for host in self.turns(self.decide("soak")):
+            if not self._step(host, "soak"):
+                self.outcomes[host] = dict(self.outcomes[host], after=self.nodes[host].facts())  # type: ignore[assignment]
+        decision = self.decide("rollback")
+        self.batches = decision["batches"]
+        self.before_rollback = {host: node.running for host, node in self.nodes.items()}
+        for number in range(1, len(self.batches) + 1):
+            decision = self.decide("rollback", number, batches=self.batches)
+            for host in self.turns(decision, "rollback"):
+                self._go_back(host)
+        decision = self.decide("commit")
+        self.halted = not decision["proceed"]
+        for host in self.turns(decision):
+            self._step(host, "commit", permanent=NEW)
+        self.end = self.decide("end")
 
-    def _soak(self) -> None:
-        if outcomes.halted(self.outcomes, self.plan, self.budget, "switched"):
-            return
-        for host in self.changing():
-            resumed = self.plan["nodes"][host]["action"] == "commit"
-            if self.outcomes[host].get("result") == "switched" or resumed:
-                if self.fails():
-                    self._failed(host, "soak")
-                else:
-                    self.outcomes[host] = dict(self.outcomes[host], result="watched", after=self.nodes[host].facts())
+    def _wave(self, number: int) -> None:
+        decision = self.decide("switch", number)
+        if not decision["proceed"]:
+            self.halted_at = self.halted_at or number
+        assert self.halted_at is None or not decision["proceed"], "a run that was halted goes on"
+        hook = "before_fleet" if number == 1 else "before_wave"
+        decision = self._hook(hook, number, decision)
+        for host in self.turns(decision):
+            self.outcomes[host] = outcomes.advance(self.outcome(host), "look", looked=number)
+            if self.lose(host):
+                continue
+            if self._step(host, "switch", running=NEW) and self.policy == "rollback_node":
+                if self.nodes[host].running != OLD:
+                    self._go_back(host)
+        if any(self.outcome(host)["state"] == "switched" for host in decision["hosts"]):
+            self.turns(self._hook("after_wave", number, decision))
+
+    def _hook(self, hook: str, wave: int, decision: Decision) -> Decision:
+        """One host runs it for all."""
+        first = decision["first"]
+        if not self.hooks or not decision["proceed"] or first is None:
+            return decision
+        if self.lose(first):
+            self.failed_hooks.append((hook, wave))
+        elif self.chance.random() < self.failure_rate / 4:
+            self.failed_hooks.append((hook, wave))
+            self.outcomes[first] = outcomes.note_hook_failure(self.outcome(first), hook, wave, "as it came")
+        after = self.decide("switch", wave, ran=Ran(hook, first))
+        assert bool(after["problems"]) == (first not in self.alive)
+        return after
+
+    def _step(self, host: str, phase: str, running: str = "", permanent: str = "") -> bool:
+        """Whether it failed; a switch that fails may have been done all the same."""
+        node = self.nodes[host]
+        failed = self.fails()
+        if running and (not failed or self.chance.random() < 0.5):
+            node.running = running
+            node.switches += 1
+        if permanent and not failed:
+            node.permanent = permanent
+        if failed:
+            self.outcomes[host] = outcomes.fail(
+                self.outcome(host), phase, {"message": "as it came"}, after=node.facts()
+            )
+        else:
+            self.outcomes[host] = outcomes.advance(self.outcome(host), phase, after=node.facts())
+        return failed
 
     def _go_back(self, host: str) -> None:
         node = self.nodes[host]
         if self.fails():
-            self.outcomes[host] = dict(self.outcomes[host], result="failed", rollback="failed", rollback_message="no")
+            self.outcomes[host] = outcomes.fail(self.outcome(host), "rollback", {"message": "no"})
             return
         node.running = node.permanent
         node.switches += 1
-        self.outcomes[host] = dict(self.outcomes[host], rollback="done", after=node.facts())
-
-    def _commit(self) -> None:
-        if outcomes.halted(self.outcomes, self.plan, self.budget, "watched"):
-            return
-        for host in self.changing():
-            if self.outcomes[host].get("result") == "watched":
-                node = self.nodes[host]
-                node.permanent = NEW
-                self.outcomes[host] = dict(self.outcomes[host], result="committed", after=node.facts())
+        self.outcomes[host] = outcomes.advance(self.outcome(host), "rollback", after=node.facts())
 
 
 @pytest.mark.parametrize("seed", range(300))
@@ -189,16 +220,20 @@ def test_no_rule_is_broken(seed: int) -> None:
     done = {host for host in plan["nodes"] if plan["nodes"][host]["action"] == "none"}
     assert all(run.nodes[host].switches == 0 for host in done)
 
-    # A wave begins only within the budget: all that went wrong before it is in the waves before it, or in staging.
-    allowed = outcomes.budget(run.budget, len(changing))
-    final = outcomes.judged(run.outcomes, plan, "watched")
-    broken = {host for host, outcome in final.items() if outcome.get("result") == "failed"}
+    # A wave begins only within the budget, and no node of it before the hook that it waits for.
+    final = outcomes.judged(plan, run.outcomes)
+    broken = {host for host, outcome in final.items() if outcomes.is_failed(outcome)}
     if run.halted_at is not None:
         assert all(run.nodes[host].switches == 0 for wave in waves[run.halted_at - 1 :] for host in wave)
-    assert run.halted == (len(broken) > allowed)
+    for hook, number in run.failed_hooks:
+        hosts = {host for wave in waves for host in wave} if hook == "before_fleet" else waves[number - 1]
+        assert hosts & run.alive <= broken, f"{hook} failed for {hosts}, and they did not"
+        if hook != "after_wave":
+            assert all(run.nodes[host].switches == 0 for host in hosts)
 
     # Nothing becomes permanent in a run that failed, and never a node that failed or dropped out.
-    committed = {host for host in changing if run.outcomes[host].get("result") == "committed"}
+    committed = {host for host in changing if run.outcome(host)["state"] == "committed"}
+    assert all((run.nodes[host].permanent == NEW) == (host in committed) for host in changing)
     assert not committed or not run.halted
     assert not committed & broken
     if not run.halted:
@@ -208,35 +243,38 @@ def test_no_rule_is_broken(seed: int) -> None:
     back = [host for batch in run.batches for host in batch]
     assert len(back) == len(set(back))
     assert set(back) <= changing
+    assert not {host for host in back if run.before_rollback[host] == OLD and run.nodes[host].switches == 0} & run.alive
     if run.policy == "stop" or (run.policy in ("rollback_wave", "rollback_fleet") and not run.halted):
         assert back == []
     if run.policy == "rollback_node":
         assert set(back) <= broken
     if run.policy == "rollback_fleet" and back:
-        told = {host for host in changing if run.outcomes[host].get("result") in ("watched", "switched")}
-        moved = {host for host in told if run.before_rollback[host] == NEW}
+        moved = {host for host in changing if run.before_rollback[host] == NEW}
         assert moved <= set(back), "a node that was switched was forgotten"
     turns = [plan["nodes"][batch[0]]["wave"] or 0 for batch in run.batches]
     assert turns == sorted(turns, reverse=True)
 
     # The report is silent only when all is done, and names every node that failed.
-    final_report = report.build(plan, run.outcomes, "run", "fleet")
+    final_report = report.build(plan, run.outcomes, run.rules)
     assert (final_report["message"] == "") == (committed == changing)
-    assert all(
-        f"{host} failed" in final_report["message"] for host in broken if run.outcomes[host].get("result") == "failed"
-    )
+    assert all(f"{host} failed" in final_report["message"] for host in broken)
     assert final_report["final"]
+    assert run.end["final"]
 
 
 def test_the_runs_differ() -> None:
     """The simulation is worth something only if runs end in every way."""
-    ends = set()
+    ends, lost, hooks = set(), 0, set()
     for seed in range(300):
         run = Simulation(seed)
         run.run()
         ends.add((run.policy, run.halted, bool(run.batches), run.halted_at is not None))
+        lost += len(run.alive) < len(run.plan["nodes"])
+        hooks |= {row["hook"] for outcome in run.outcomes.values() for row in outcome["hook_failures"]}
     assert {policy for policy, *_rest in ends} == set(outcomes.POLICIES)
     assert {(halted, back) for _policy, halted, back, _at in ends} == {
         (False, False), (True, False), (True, True), (False, True),
     }  # fmt: skip
     assert any(stopped for *_rest, stopped in ends)
+    assert lost > 10
+    assert hooks == {"before_fleet", "before_wave", "after_wave"}
