@@ -80,7 +80,7 @@ class ActionModule(ActionBase):
             )
         except (PlanError, package_sources.SourceError) as error:
             raise AnsibleActionFail(str(error)) from error
-        result.update(changed=False, plan=plan, table=plan_table.lines(plan), msg=plan_table.summary(plan))
+        result.update(changed=False, plan=plan, table=plan_table.lines(plan), msg=plan_table.refusal(plan))
         return result
 
     def _facts(self, name: str, variables: dict[str, Any]) -> dict[str, dict[str, Any]]:

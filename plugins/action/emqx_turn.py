@@ -64,6 +64,8 @@ class ActionModule(ActionBase):
         decision = state.decision
         in_turn = bool(decision and state.host in decision["hosts"]) and taken.outcome["failure"] is None
         result.update(changed=taken.changed, outcome=taken.outcome, in_turn=in_turn)
+        if taken.diff:
+            result["diff"] = taken.diff
         if taken.message:
             result.update(failed=True, msg=f"{state.host}: {taken.message}")
         return result

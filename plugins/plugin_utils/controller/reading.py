@@ -30,7 +30,8 @@ def read(
     while True:
         facts = node.run("emqx_release_info", {"verification": verification}, 0)
         if facts.get("failed"):
-            return {"changed": False, "facts": {"msg": str(facts.get("msg") or "it did not say why")}}
+            reason = facts.get("reason") or facts.get("msg") or "it did not say why"
+            return {"changed": False, "facts": {"msg": str(reason)}}
         run = facts.get("run")
         orphan = facts.get("operation") and (not run or runs.is_dead(run))
         if not orphan or clock() >= deadline:

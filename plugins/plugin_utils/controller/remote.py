@@ -66,13 +66,15 @@ def persistently(
         except AnsibleConnectionFailure as error:
             reason = str(error)
         except AnsibleError as error:
-            return {"failed": True, "failure_class": "unknown", "msg": f"The node cannot be worked on: {error}"}
+            said = f"The node cannot be worked on: {error}"
+            return {"failed": True, "failure_class": "unknown", "reason": str(error), "msg": said}
         lost += 1
         if clock() - started >= reconnect_timeout:
             return {
                 "failed": True,
                 "connection_lost": True,
                 "failure_class": "unknown",
+                "reason": reason.strip(),
                 "msg": f"The connection to the node was lost and did not come back within {reconnect_timeout:g} s: "
                 f"{reason.strip()} What was begun there may still be at work; run the same task again.",
             }

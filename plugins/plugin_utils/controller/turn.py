@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reservation
@@ -53,6 +53,7 @@ class Result:
     outcome: Outcome
     changed: bool = False
     message: str = ""
+    diff: list[dict[str, Any]] = field(default_factory=list)
 
 
 class _StepError(Exception):
@@ -88,6 +89,7 @@ class Turn:
         self._sleep = sleep
         self._clock = clock
         self._changed = False
+        self._diff: list[dict[str, Any]] = []
 
     # The phases
 
@@ -313,6 +315,8 @@ class Turn:
                 "lock_timeout": self._node.reconnect_timeout,
             },
         )
+        if told.get("diff"):
+            self._diff.append(told["diff"])
         rows = [*self._outcome[key], *(told.get("actions") or [])]  # type: ignore[literal-required]
         self._outcome = {**self._outcome, key: rows}  # type: ignore[misc]
         return self._must(task, told)
@@ -423,7 +427,7 @@ class Turn:
         self._outcome = {**self._outcome, "after": after, "reached": reached}
 
     def _result(self) -> Result:
-        return Result(self._outcome, self._changed)
+        return Result(self._outcome, self._changed, diff=self._diff)
 
     @property
     def _package_dir(self) -> str:

@@ -63,6 +63,16 @@ def summary(plan: Mapping[str, Any]) -> str:
     return f"To {plan['target']}: {', '.join(said) or 'no nodes'}, in {turns}; {verdict}."
 
 
+def refusal(plan: Mapping[str, Any]) -> str:
+    """Return the summary with every obstacle: all that a job's event shows of a plan that cannot start."""
+    rows = [row for row in plan["obstacles"] if row["severity"] == "error" and not row["accepted"]]
+    return " ".join([summary(plan), *(f"[{row['gate']}] {_sentence(_obstacle(row))}" for row in rows)])
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
 def _ordered(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return what is refused first, then the nodes in the order of their turns, then the rest."""
     return sorted(nodes, key=lambda node: (node["action"] != "refuse", node["wave"] is None, node["wave"] or 0))

@@ -1,0 +1,43 @@
+#!/usr/bin/python
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+
+DOCUMENTATION = r"""
+module: emqx_settings
+short_description: Removes old releases and what upgrades left behind
+description:
+  - Reserves the node, uninstalls old releases but the newest ones, removes leftovers, and gives the node up again.
+author:
+  - emqx.fleet contributors (@emqx-fleet)
+extends_documentation_fragment:
+  - emqx.fleet.node.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+options:
+  phase:
+    description: V(check) fails if any node of the play is not fit for it; use it with C(run_once). V(remove) removes.
+    type: str
+    choices: [check, remove]
+    required: true
+notes:
+  - For the role P(emqx.fleet.emqx_upgrade#role), whose registered variables it reads.
+"""
+
+EXAMPLES = r"""
+- name: Remove old releases
+  emqx.fleet.emqx_cleanup:
+    phase: remove
+"""
+
+RETURN = r"""
+removed:
+  description: Releases and paths that were removed.
+  returned: O(phase=remove)
+  type: list
+  elements: str
+"""
