@@ -14,7 +14,7 @@ def converge(scenario: Scenario) -> None:
     """Do it."""
 
     def trouble(line: str) -> None:
-        if "TASK [" in line and "Soak | Wait for the next round" in line:
+        if "TASK [" in line and "Wait | Pause" in line:
             scenario.host("h2").exec(["/opt/emqx/bin/emqx", "eval", _ALARM])
 
     process = scenario.start(
