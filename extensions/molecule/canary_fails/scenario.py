@@ -69,5 +69,5 @@ def verify(scenario: Scenario) -> None:
     report = json.loads((scenario.work / "report.json").read_text(encoding="utf-8"))
     evidence = report["nodes"]["h1"]
     assert evidence["result"] == "failed"
-    assert report["nodes"]["h2"]["result"] == "not begun"
+    assert report["nodes"]["h2"]["result"] == "not_begun"
     assert {row["version"]: row["status"] for row in evidence["releases"]} == {NEW: "current", OLD: "permanent"}

@@ -41,7 +41,7 @@ def verify(scenario: Scenario) -> None:
     assert order == sorted(order)
     report = scenario.kept("report")
     assert [report["nodes"][host]["result"] for host in ("h1", "h2", "h3")] == [
-        "went back",
-        "went back",
-        "failed, back",
+        "rolled_back",
+        "rolled_back",
+        "failed_rolled_back",
     ]
