@@ -157,7 +157,8 @@ def advance(outcome: Outcome, phase: str, **changes: Any) -> Outcome:
 def fail(outcome: Outcome, phase: str, failure: Mapping[str, Any], **changes: Any) -> Outcome:
     """The outcome after the phase failed. The first failure is the one that is told; a rollback's comes on top."""
     if phase == "rollback" and outcome["failure"]:
-        said = str(failure.get("message") or "")
+        # Never empty: it tells that the way back was tried, so that it is not tried again.
+        said = make_failure(phase, failure)["message"]
         return cast(Outcome, {**outcome, **changes, "state": "failed", "rollback_message": said})
     told = outcome["failure"] or make_failure(phase, failure)
     return cast(Outcome, {**outcome, **changes, "state": "failed", "failure": told})
