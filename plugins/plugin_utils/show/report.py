@@ -52,7 +52,7 @@ def build(
     """
     view = machine.judged(plan, outcomes)
     seen = {host: view.get(host) or outcomes.get(host) or machine.new() for host in plan["nodes"]}
-    nodes = {host: _node(node, seen[host], rules) for host, node in sorted(plan["nodes"].items())}
+    nodes = {host: _node(plan, node, seen[host], rules) for host, node in sorted(plan["nodes"].items())}
     message = _message(plan, nodes, commands or {}, problems)
     return {
         "run_id": plan["run_id"],
@@ -68,7 +68,7 @@ def build(
     }
 
 
-def _node(planned: PlanNode, outcome: Outcome, rules: Rules) -> dict[str, Any]:
+def _node(plan: Plan, planned: PlanNode, outcome: Outcome, rules: Rules) -> dict[str, Any]:
     before, after = outcome["before"] or {}, outcome["after"] or {}
     seconds = [
         action["seconds"] for action in outcome["actions"] if action["action"] == "switch" and "seconds" in action
@@ -76,7 +76,7 @@ def _node(planned: PlanNode, outcome: Outcome, rules: Rules) -> dict[str, Any]:
     clients_before, clients_after = comparable(before, after)
     failure: Mapping[str, Any] = outcome["failure"] or {}
     return {
-        "result": _result(planned, outcome, rules),
+        "result": _result(plan, planned, outcome, rules),
         "reached": outcome["reached"],
         "from": planned["from"],
         "to": planned["to"],
@@ -105,7 +105,7 @@ def _node(planned: PlanNode, outcome: Outcome, rules: Rules) -> dict[str, Any]:
     }
 
 
-def _result(planned: PlanNode, outcome: Outcome, rules: Rules) -> Result:
+def _result(plan: Plan, planned: PlanNode, outcome: Outcome, rules: Rules) -> Result:
     """What became of a node."""
     state = outcome["state"]
     if state == "rolled_back":
@@ -117,7 +117,7 @@ def _result(planned: PlanNode, outcome: Outcome, rules: Rules) -> Result:
     if planned["action"] == "none":
         return "nothing_to_do"
     if state in ("switched", "soaked"):
-        awaited = rules.commit == "never" or "commit" not in rules.parts
+        awaited = machine.never_commits(plan, rules) or "commit" not in rules.parts
         return "uncommitted" if awaited else "not_committed"
     if state == "staged" and "switch" not in rules.parts:
         return "staged"

@@ -89,9 +89,7 @@ def test_budgets(text: str | int, nodes: int, allowed: int) -> None:
 def test_no_budgets(text: Any) -> None:
     with pytest.raises(BudgetError) as raised:
         budget(text, 10)
-    assert str(raised.value) == (
-        f"{text!r} is not a failure budget; give a number of nodes (2) or a percentage (5%)."
-    )
+    assert str(raised.value) == (f"{text!r} is not a failure budget; give a number of nodes (2) or a percentage (5%).")
 
 
 # The table of the phases
@@ -111,7 +109,7 @@ TABLE: dict[str, tuple[str, dict[str, str]]] = {
     "commit": ("committed", {"upgrade": "soaked", "commit": "soaked"}),
     "rollback": (
         "rolled_back",
-        {action: "reserved switched soaked committed failed" for action in ("upgrade", "commit")},
+        dict.fromkeys(("upgrade", "commit"), "reserved switched soaked committed failed"),
     ),
 }
 
@@ -558,9 +556,7 @@ def test_a_hook_after_the_fleet_whose_host_was_lost_is_told() -> None:
     found = fleet(**ALL_SOAKED)
     decision = decide(PLAN, found, "end", Rules(), alive={"a2"}, ran=Ran("after_fleet", "a1"))
     assert decision["failed"] == {}
-    assert decision["problems"] == [
-        "The hook after_fleet failed: the connection to a1, on which it ran, was lost"
-    ]
+    assert decision["problems"] == ["The hook after_fleet failed: the connection to a1, on which it ran, was lost"]
 
 
 def test_a_host_that_was_lost_before_it_said_anything_may_have_run_a_hook() -> None:
@@ -749,7 +745,7 @@ def test_whoever_dropped_out_goes_back_too() -> None:
 
 
 def test_nodes_of_an_earlier_run_go_back_last_and_one_of_each_cluster_at_a_time() -> None:
-    plan = make_plan([["a1"]], {name: "commit" for name in ("a2", "a3", "b1", "b2", "c1", "x1")})
+    plan = make_plan([["a1"]], dict.fromkeys(("a2", "a3", "b1", "b2", "c1", "x1"), "commit"))
     plan["nodes"]["x1"]["way_back"] = []
     found = {host: at("reserved") for host in plan["nodes"]} | {"a1": there()}
     assert way_back(plan, found, Rules(0, "rollback_fleet")) == [["a1"], ["c1", "b2", "a3"], ["b1", "a2"]]
