@@ -202,10 +202,11 @@ def _about_failure(host: str, node: Mapping[str, Any]) -> list[str]:
     if node["rollback_message"]:
         parts.append(_sentence(f"{host} could not go back: {node['rollback_message']}"))
     if node["result"] == "failed_rolled_back":
-        parts.append(f"{host} went back to {node['running']}. {_DATA_WARNING}")
+        where = f" to {node['running']}" if node["running"] else ""
+        parts.append(f"{host} went back{where}. {_DATA_WARNING}")
     elif node["running"]:
         parts.append(f"{host} runs {node['running']}, and a restart boots {node['boots']}.")
-    else:
+    if not node["running"]:
         parts.append(f"{host} could not be read at the end, so what it runs is not known.")
     return parts
 
