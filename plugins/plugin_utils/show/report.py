@@ -155,7 +155,7 @@ def _message(
     back = [] if planned_back else by_result.get("rolled_back", [])
     left, uncommitted = by_result.get("not_begun", []), by_result.get("not_committed", [])
     kept = [host for host, node in nodes.items() if node["reservation"]]
-    if not failed and not left and not uncommitted and not back and not problems:
+    if not (failed or left or uncommitted or back or kept or problems):
         return ""
     parts = [_sentence(part) for part in problems]
     for host in failed:
