@@ -114,7 +114,7 @@ class Turn:
         if failure is not None and not outcomes.is_failed(self._outcome):
             self._outcome = outcomes.fail(self._outcome, failure["phase"], failure)
         mine = decision["proceed"] and self._host in decision["hosts"]
-        if not mine or not (phase == "rollback" or outcomes.begins(self._outcome, phase, self._planned)):
+        if not mine or not outcomes.begins(self._outcome, phase, self._planned):
             return self._keep()
         work = {
             "stage": self._stage,

@@ -46,8 +46,8 @@ def build(
 ) -> dict[str, Any]:
     """The report: ``run_id``, ``target``, ``ok``, ``final``, ``nodes`` (host -> row), ``table`` (lines), ``message``.
 
-    ``message`` is empty when everything that was planned was done. What is left to another invocation by
-    ``rules.parts`` is no failure, and ``final`` tells whether nothing is. ``commands`` have what is to be called to go
+    ``message`` is empty when all that was planned was done and every reservation was given up. What is left to another
+    invocation by ``rules.parts`` is no failure, and ``final`` tells whether nothing is. ``commands`` have what is to be called to go
     on (``again``), to go back (``rollback``) and to look (``status``). ``problems`` are sentences about the whole run.
     """
     view = machine.judged(plan, outcomes)
