@@ -142,13 +142,21 @@ class Turn:
 
     def preview(self) -> Result:
         """In check mode: what the node's turns would do. Nothing for a node that stays as it is."""
-        versions = [hop["version"] for hop in self._planned["hops"]] or [self._planned["to"]]
-        if self._planned["action"] not in ("upgrade", "commit"):
+        planned, purpose = self._planned, self._plan["purpose"]
+        versions = [hop["version"] for hop in planned["hops"]] or [planned["to"]]
+        if purpose == "rollback":
+            versions = planned["way_back"] or versions
+        if planned["action"] not in ("upgrade", "commit"):
             return self._result()
         try:
             for version in versions:
-                permanent = self._settings["commit"] != "never" and version == self._planned["to"]
-                self._release(f"Show the steps to {version}", version, "permanent" if permanent else "current")
+                permanent = version == planned["to"] and (self._settings["commit"] != "never" or purpose != "upgrade")
+                self._release(
+                    f"Show the steps to {version}",
+                    version,
+                    "permanent" if permanent else "current",
+                    allow_downgrade=self._may_downgrade,
+                )
         except _StepError as error:
             return Result(self._outcome, self._changed, f"{error.task}: {error}")
         return self._result()
@@ -220,7 +228,7 @@ class Turn:
                 hop["version"],
                 "current",
                 hop,
-                allow_downgrade=bool(self._settings["allow_downgrade"]) or self._plan["purpose"] == "rollback",
+                allow_downgrade=self._may_downgrade,
             )
             log_errors += told.get("log_errors") or []
         boots = str(before["boot"]["version"])
@@ -424,6 +432,10 @@ class Turn:
 
     def _result(self) -> Result:
         return Result(self._outcome, self._changed)
+
+    @property
+    def _may_downgrade(self) -> bool:
+        return bool(self._settings["allow_downgrade"]) or self._plan["purpose"] == "rollback"
 
     @property
     def _package_dir(self) -> str:
