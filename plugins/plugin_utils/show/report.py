@@ -48,8 +48,8 @@ def build(
 
     ``message`` is empty when all that was planned was done and every reservation was given up. What is left to another
     invocation by ``rules.parts`` is no failure, and ``final`` tells whether nothing is. ``commands`` have what is to be
-    called to go on (``again``), to go back (``rollback``) and to look (``status``). ``problems`` are sentences about the
-    whole run.
+    called to go on (``again``), to go back (``rollback``) and to look (``status``). ``problems`` are sentences about
+    the whole run.
     """
     view = machine.judged(plan, outcomes)
     seen = {host: view.get(host) or outcomes.get(host) or machine.new() for host in plan["nodes"]}
