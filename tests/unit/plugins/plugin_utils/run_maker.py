@@ -106,3 +106,40 @@ def make_settings(**changes: Any) -> dict[str, Any]:
         "verify_seconds": 5,
     }
     return {**settings, **changes}
+
+
+def make_variables(
+    host: str = "a1",
+    plan: Plan | None = None,
+    registered: Mapping[str, Mapping[str, Any]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """A task's variables on one of the plan's hosts, as the tasks of the role leave them.
+
+    ``registered``: of each host what its tasks registered, by the short names of :data:`REGISTERS`.
+    """
+    plan = make_plan([["a1"], ["a2"]]) if plan is None else plan
+    hosts = list(plan["nodes"])
+    common = {
+        REGISTERS["settings"]: {"settings": {name: make_settings(**(settings or {})) for name in hosts}},
+        REGISTERS["planned"]: {"plan": plan, "changed": False},
+    }
+    hostvars = {
+        name: {"inventory_hostname": name}
+        | common
+        | {REGISTERS[key]: value for key, value in ((registered or {}).get(name) or {}).items()}
+        for name in hosts
+    }
+    magic = {
+        "hostvars": hostvars,
+        "ansible_play_hosts": hosts,
+        "ansible_play_hosts_all": hosts,
+        "ansible_run_tags": ["all"],
+        "ansible_skip_tags": [],
+    }
+    return {**hostvars[host], **magic, **more}
+
+
+#: The variables in which a run keeps its state, by short names.
+REGISTERS = {name: f"__emqx_upgrade_{name}" for name in ("settings", "reading", "planned", "turn", "decision")}
