@@ -70,7 +70,7 @@ class FakeHost:
     (``info``) and the evidence it may be facts that differ. A step that fails has not done what it was asked for.
     """
 
-    def __init__(self, running: str = OLD, permanent: str | None = None, **answers: Told) -> None:
+    def __init__(self, running: str = OLD, permanent: str | None = None, /, **answers: Any) -> None:
         self.reconnect_timeout = 60.0
         self.running = running
         self.permanent = permanent or running

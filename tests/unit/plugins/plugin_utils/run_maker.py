@@ -16,7 +16,7 @@ OLD, NEW = "4.4.18", "4.4.19"
 
 def make_hop(version: str = NEW, **changes: Any) -> Hop:
     """A hop with a package of the controller."""
-    hop = {
+    hop: dict[str, Any] = {
         "version": version,
         "package": f"emqx-{version}.zip",
         "path": f"/packages/emqx-{version}.zip",

@@ -207,7 +207,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_module_is_given_what_is_not_left_out() -> None:
     host = Host({"changed": True})
-    arguments = {"version": "4.4.19", "package": None, "accept": [], "allow_downgrade": False}
+    arguments: dict[str, Any] = {"version": "4.4.19", "package": None, "accept": [], "allow_downgrade": False}
     assert host.node().run("emqx_release", arguments) == {"changed": True}
     assert host.calls == [
         {

@@ -14,7 +14,8 @@ import pytest
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import turn as turns
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.turn import Result, Turn
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
-from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, Outcome, Plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import PROGRESS
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, Outcome, Plan, Purpose
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fake_host import (
     DUMP,
     FAILURES,
@@ -363,7 +364,7 @@ def test_a_verification_is_given_time() -> None:
 
 
 def test_a_failure_keeps_what_the_command_did_and_said() -> None:
-    told = {
+    told: dict[str, Any] = {
         "failed": True, "msg": "It broke.", "failure_class": "changed", "output": ["one", "two"],
         "actions": [{"action": "switch", "version": NEW, "rc": 1}], "changed": True,
     }  # fmt: skip
@@ -761,11 +762,11 @@ def test_a_node_whose_hook_fails_after_the_switch_goes_back_at_once_where_that_i
 )
 def test_a_decision_of_another_time_is_no_turn(phase: str, wave: int, decision: Decision) -> None:
     """A node that was lost comes back to phases that are over, or to the next ones with an old decision."""
-    for state in ("reserved", "staged", "switched", "soaked"):
-        run = Run(FakeHost(), at(state))  # type: ignore[arg-type]
+    for state in PROGRESS[1:5]:
+        run = Run(FakeHost(), at(state))
         decision["failed"] = {"a1": outcomes.make_failure("stage", {})}
         result = run.turn().take(phase, wave, decision)
-        assert (result.outcome, result.message, result.changed) == (at(state), "", False)  # type: ignore[arg-type]
+        assert (result.outcome, result.message, result.changed) == (at(state), "", False)
         assert run.node.steps == []
 
 
@@ -808,7 +809,8 @@ def test_a_turn_begins_only_from_where_the_phase_begins(phase: str, outcome: Out
 def test_a_failure_that_was_decided_is_the_nodes_own_from_then_on(phase: str) -> None:
     failure = outcomes.make_failure("before_wave", {"message": "The hook before_wave failed: no"})
     state: Any = {"stage": "reserved", "soak": "switched", "commit": "soaked"}.get(phase, "staged")
-    for changes in ({}, {"hosts": []}, {"proceed": False}):
+    turns_or_not: list[dict[str, Any]] = [{}, {"hosts": []}, {"proceed": False}]
+    for changes in turns_or_not:
         run = Run(FakeHost(), at(state)).take(phase, failed={"a1": failure, "a2": failure}, **changes)
         assert run.outcome == outcomes.fail(at(state), "before_wave", failure)
         assert (run.node.steps, run.message) == ([], "")
@@ -880,9 +882,10 @@ def test_previews_every_hop(commit: str) -> None:
 
 
 def test_previews_a_commit() -> None:
-    for purpose in ("upgrade", "commit"):
+    purposes: tuple[Purpose, ...] = ("upgrade", "commit")
+    for purpose in purposes:
         plan = one("commit")
-        plan["purpose"] = purpose  # type: ignore[typeddict-item]
+        plan["purpose"] = purpose
         run = Run(FakeHost(NEW, OLD), at("planned"), plan, commit="fleet" if purpose == "upgrade" else "never")
         run.told(run.turn().preview())
         assert run.node.steps == [f"permanent {NEW}"]

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pytest
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
@@ -143,7 +143,7 @@ def test_a_node_with_an_unfinished_run_is_reserved_although_there_is_nothing_to_
 def test_what_takes_a_node_further(phase: str, state: State) -> None:
     reached, rows = TABLE[phase]
     allowed = {word for row in rows.values() for word in row.split()}
-    outcome = at(state, checks=[1], failure=None)
+    outcome = at(state, checks=[1])
     if state in allowed:
         assert advance(outcome, phase, checks=[2]) == {**outcome, "checks": [2], "state": reached or state}
         assert outcome["checks"] == [1], "what was given is not changed"
@@ -245,10 +245,10 @@ def test_no_way_leads_a_failed_node_on(steps: list[tuple[bool, str]]) -> None:
 # What the nodes did not tell themselves
 
 
-def fleet(default: State = "staged", **states: Any) -> dict[str, Outcome | None]:
+def fleet(default: State = "staged", /, **states: Any) -> dict[str, Outcome | None]:
     """Outcomes of all hosts of the plan; each a state or a whole outcome."""
     found: dict[str, Any] = {host: at(default) for host in HOSTS} | {"r1": at("reserved"), "d1": None}
-    found |= {host: at(state) if isinstance(state, str) else state for host, state in states.items()}
+    found |= {host: at(cast(State, state)) if isinstance(state, str) else state for host, state in states.items()}
     return found
 
 

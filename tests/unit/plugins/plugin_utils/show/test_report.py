@@ -187,11 +187,11 @@ STAGE, SWITCH, COMMIT = ("plan", "stage"), ("stage", "switch"), ("commit",)
         (failed_in("reserve"), "none", Rules(), "failed"),
     ],
 )
-def test_results(outcome: Outcome, action: Any, rules: Rules, result: str) -> None:
+def test_results(outcome: Outcome, action: Any, rules: Rules, result: Result) -> None:
     plan = make_plan([["a1"]]) if action == "upgrade" else make_plan([], {"a1": action})
     told = build({"a1": outcome}, plan, rules)
     assert results(told) == {"a1": result}
-    assert report.WORDS[result] in told["table"][2]  # type: ignore[index]
+    assert report.WORDS[result] in told["table"][2]
 
 
 @pytest.mark.parametrize(
@@ -428,7 +428,7 @@ def any_outcome() -> st.SearchStrategy[Outcome]:
             elif back:
                 outcome = machine.fail(outcome, "rollback", {"message": "no way"})
         if looks and (outcome["failure"] or outcome["after"] is None):
-            outcome = {**outcome, "after": None if looks == 2 else facts(), "reached": looks == 1}  # type: ignore[typeddict-item]
+            outcome = {**outcome, "after": None if looks == 2 else facts(), "reached": looks == 1}
         if looks == 2 and state != "planned":
             outcome = {**outcome, "reservation": KEPT}  # type: ignore[typeddict-item]
         return outcome
