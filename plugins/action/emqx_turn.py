@@ -62,7 +62,8 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(str(error)) from error
         taken = self._take(turn, state, options)
         decision = state.decision
-        in_turn = bool(decision and state.host in decision["hosts"]) and taken.outcome["failure"] is None
+        named = decision is not None and state.host in decision["hosts"] and not state.is_late
+        in_turn = named and taken.outcome["failure"] is None
         result.update(changed=taken.changed, outcome=taken.outcome, in_turn=in_turn)
         if taken.message:
             result.update(failed=True, msg=f"{state.host}: {taken.message}")
@@ -76,7 +77,7 @@ class ActionModule(ActionBase):
             return turn.preview()
         if phase == "hook_failed":
             return turn.hook_failed(options["hook"], options["wave"], options["message"])
-        if decision is None or (not state.is_in_play and decision["rank"] < state.latest_rank()):
+        if decision is None or state.is_late:
             return turn.nothing()
         if phase == "end":
             return turn.end(decision)

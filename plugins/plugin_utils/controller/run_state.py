@@ -95,6 +95,11 @@ class RunState:
         """Whether Ansible never lost the host in this play; one that was lost stays so when its errors are cleared."""
         return self.host in self._variables["ansible_play_hosts"]
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the host was lost, and comes back to a decision that is over."""
+        return self.decision is not None and not self.is_in_play and self.decision["rank"] < self.latest_rank()
+
     def alive(self, found: Mapping[str, Outcome]) -> set[str]:
         """The hosts that still take part: those of the play, and those that failed to load a hook and went on."""
         went_on = {host for host, outcome in found.items() if _told_of_a_hook(outcome)}

@@ -157,6 +157,15 @@ def test_whether_the_host_is_still_in_the_play() -> None:
 
 
 @pytest.mark.parametrize(
+    ("own", "in_play", "late"), [(2, True, False), (2, False, True), (3, False, False), (None, False, False)]
+)
+def test_whether_the_host_comes_back_to_what_is_over(own: int | None, in_play: bool, late: bool) -> None:
+    registered = {"a1": {"decision": decision(own) if own else None}, "a2": {"decision": decision(3)}}
+    found = state(registered=registered, ansible_play_hosts=["a1", "a2"] if in_play else ["a2"])
+    assert found.is_late is late
+
+
+@pytest.mark.parametrize(
     "hook", ["before_fleet", "before_wave", "before_node", "after_node", "after_wave", "after_fleet"]
 )
 def test_a_host_whose_hook_could_not_be_loaded_went_on(hook: str) -> None:
