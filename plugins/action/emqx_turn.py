@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -60,7 +61,12 @@ class ActionModule(ActionBase):
             turn = Turn(node, state.host, state.plan, state.settings, state.facts, state.outcome)
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from error
-        taken = self._take(turn, state, options)
+        try:
+            taken = self._take(turn, state, options)
+        except Exception as error:  # noqa: BLE001
+            # Whatever it is: raised, it would take with it how far the node is.
+            taken = turn.crashed(options["hook"] or options["phase"], error)
+            result["exception"] = traceback.format_exc()
         decision = state.decision
         named = decision is not None and state.host in decision["hosts"] and not state.is_late
         in_turn = named and taken.outcome["failure"] is None

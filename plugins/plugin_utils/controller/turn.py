@@ -161,6 +161,11 @@ class Turn:
             return Result(self._outcome, self._changed, f"{error.task}: {error}")
         return self._result()
 
+    def crashed(self, phase: str, error: Exception) -> Result:
+        """The turn ended in an error that is none of the node's; what was done until then is in the outcome."""
+        told = {"msg": f"An error in emqx.fleet itself, {type(error).__name__}: {error}"}
+        return self._told(phase, _StepError(phase, told))
+
     def nothing(self, keep: bool = False) -> Result:
         """No turn; with ``keep`` the reservation is renewed where it is time."""
         return self._keep() if keep else self._result()
