@@ -129,7 +129,8 @@ def test_a_host_of_the_plan_that_has_no_variables() -> None:
 def test_the_decision_of_this_host() -> None:
     assert state(registered={"a1": {"decision": decision(3)}}).decision == decision(3)
     assert state(registered={"a2": {"decision": decision(3)}}).decision is None
-    assert state(registered={"a1": {"decision": {}}}).decision is None
+    for none in (None, {}, {"failed": True, "msg": "no"}, {"skipped": True, "changed": False}):
+        assert state(registered={"a1": {"decision": none}}).decision is None
 
 
 def test_the_latest_decision_is_that_of_any_host() -> None:
