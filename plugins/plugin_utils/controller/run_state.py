@@ -64,8 +64,9 @@ class RunState:
 
     @property
     def decision(self) -> Decision | None:
-        """The decision that was registered last on the host."""
-        return cast("Decision | None", self._variables.get(DECISION) or None)
+        """The decision that was registered last on the host; None also where that task failed or was skipped."""
+        found = self._variables.get(DECISION) or {}
+        return cast(Decision, found) if "rank" in found else None
 
     def facts_of_all(self) -> dict[str, NodeFacts]:
         """What was read of every host of the play; empty for one that could not be read, but for a ``msg``."""
