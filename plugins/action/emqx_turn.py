@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -60,9 +61,15 @@ class ActionModule(ActionBase):
             turn = Turn(node, state.host, state.plan, state.settings, state.facts, state.outcome)
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from error
-        taken = self._take(turn, state, options)
+        try:
+            taken = self._take(turn, state, options)
+        except Exception as error:  # noqa: BLE001
+            # Whatever it is: raised, it would take with it how far the node is.
+            taken = turn.crashed(options["hook"] or options["phase"], error)
+            result["exception"] = traceback.format_exc()
         decision = state.decision
-        in_turn = bool(decision and state.host in decision["hosts"]) and taken.outcome["failure"] is None
+        named = decision is not None and state.host in decision["hosts"] and not state.is_late
+        in_turn = named and taken.outcome["failure"] is None
         result.update(changed=taken.changed, outcome=taken.outcome, in_turn=in_turn)
         if taken.diff:
             result["diff"] = taken.diff
@@ -78,7 +85,7 @@ class ActionModule(ActionBase):
             return turn.preview()
         if phase == "hook_failed":
             return turn.hook_failed(options["hook"], options["wave"], options["message"])
-        if decision is None or (not state.is_in_play and decision["rank"] < state.latest_rank()):
+        if decision is None or state.is_late:
             return turn.nothing()
         if phase == "end":
             return turn.end(decision)

@@ -64,8 +64,9 @@ class RunState:
 
     @property
     def decision(self) -> Decision | None:
-        """The decision that was registered last on the host."""
-        return cast("Decision | None", self._variables.get(DECISION) or None)
+        """The decision that was registered last on the host; None also where that task failed or was skipped."""
+        found = self._variables.get(DECISION) or {}
+        return cast(Decision, found) if "rank" in found else None
 
     def facts_of_all(self) -> dict[str, NodeFacts]:
         """What was read of every host of the play; empty for one that could not be read, but for a ``msg``."""
@@ -94,6 +95,11 @@ class RunState:
     def is_in_play(self) -> bool:
         """Whether Ansible never lost the host in this play; one that was lost stays so when its errors are cleared."""
         return self.host in self._variables["ansible_play_hosts"]
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the host was lost, and comes back to a decision that is over."""
+        return self.decision is not None and not self.is_in_play and self.decision["rank"] < self.latest_rank()
 
     def alive(self, found: Mapping[str, Outcome]) -> set[str]:
         """The hosts that still take part: those of the play, and those that failed to load a hook and went on."""

@@ -116,7 +116,7 @@ class Turn:
         if failure is not None and not outcomes.is_failed(self._outcome):
             self._outcome = outcomes.fail(self._outcome, failure["phase"], failure)
         mine = decision["proceed"] and self._host in decision["hosts"]
-        if not mine or not (phase == "rollback" or outcomes.begins(self._outcome, phase, self._planned)):
+        if not mine or not outcomes.begins(self._outcome, phase, self._planned):
             return self._keep()
         work = {
             "stage": self._stage,
@@ -144,16 +144,29 @@ class Turn:
 
     def preview(self) -> Result:
         """In check mode: what the node's turns would do. Nothing for a node that stays as it is."""
-        versions = [hop["version"] for hop in self._planned["hops"]] or [self._planned["to"]]
-        if self._planned["action"] not in ("upgrade", "commit"):
+        planned, purpose = self._planned, self._plan["purpose"]
+        versions = [hop["version"] for hop in planned["hops"]] or [planned["to"]]
+        if purpose == "rollback":
+            versions = planned["way_back"] or versions
+        if planned["action"] not in ("upgrade", "commit"):
             return self._result()
         try:
             for version in versions:
-                permanent = self._settings["commit"] != "never" and version == self._planned["to"]
-                self._release(f"Show the steps to {version}", version, "permanent" if permanent else "current")
+                permanent = version == planned["to"] and (self._settings["commit"] != "never" or purpose != "upgrade")
+                self._release(
+                    f"Show the steps to {version}",
+                    version,
+                    "permanent" if permanent else "current",
+                    allow_downgrade=self._may_downgrade,
+                )
         except _StepError as error:
             return Result(self._outcome, self._changed, f"{error.task}: {error}")
         return self._result()
+
+    def crashed(self, phase: str, error: Exception) -> Result:
+        """The turn ended in an error that is none of the node's; what was done until then is in the outcome."""
+        told = {"msg": f"An error in emqx.fleet itself, {type(error).__name__}: {error}"}
+        return self._told(phase, _StepError(phase, told))
 
     def nothing(self, keep: bool = False) -> Result:
         """No turn; with ``keep`` the reservation is renewed where it is time."""
@@ -222,7 +235,7 @@ class Turn:
                 hop["version"],
                 "current",
                 hop,
-                allow_downgrade=bool(self._settings["allow_downgrade"]) or self._plan["purpose"] == "rollback",
+                allow_downgrade=self._may_downgrade,
             )
             log_errors += told.get("log_errors") or []
         boots = str(before["boot"]["version"])
@@ -428,6 +441,10 @@ class Turn:
 
     def _result(self) -> Result:
         return Result(self._outcome, self._changed, diff=self._diff)
+
+    @property
+    def _may_downgrade(self) -> bool:
+        return bool(self._settings["allow_downgrade"]) or self._plan["purpose"] == "rollback"
 
     @property
     def _package_dir(self) -> str:

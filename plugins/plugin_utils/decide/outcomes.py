@@ -157,7 +157,8 @@ def advance(outcome: Outcome, phase: str, **changes: Any) -> Outcome:
 def fail(outcome: Outcome, phase: str, failure: Mapping[str, Any], **changes: Any) -> Outcome:
     """The outcome after the phase failed. The first failure is the one that is told; a rollback's comes on top."""
     if phase == "rollback" and outcome["failure"]:
-        said = str(failure.get("message") or "")
+        # Never empty: it tells that the way back was tried, so that it is not tried again.
+        said = make_failure(phase, failure)["message"]
         return cast(Outcome, {**outcome, **changes, "state": "failed", "rollback_message": said})
     told = outcome["failure"] or make_failure(phase, failure)
     return cast(Outcome, {**outcome, **changes, "state": "failed", "failure": told})
@@ -324,7 +325,7 @@ def decide(
     view = judged(plan, outcomes, phase, wave if phase == "switch" else 0)
     back = [] if phase != "rollback" else way_back(plan, view, rules) if batches is None else batches
     message = _why_halted(view, rules) if phase != "rollback" or planned_back else ""
-    if not message and phase == "commit" and rules.commit == "never":
+    if not message and phase == "commit" and never_commits(plan, rules):
         message = "The version is not to be made permanent in this run."
     hosts = _hosts_of(plan, view, phase, wave, back) if not message or phase == "end" else []
     living = [host for host in hosts if alive is None or host in alive]
@@ -348,6 +349,11 @@ def _problems(outcomes: Mapping[str, Outcome | None]) -> list[str]:
     """What went wrong with the run as a whole: hooks that no node depends on."""
     rows = [row for outcome in outcomes.values() if outcome for row in outcome["hook_failures"]]
     return [str(_hook_failure(row)["message"]) for row in rows if row["hook"] not in PHASES]
+
+
+def never_commits(plan: Plan, rules: Rules) -> bool:
+    """Whether no version is to become permanent. A run that is for the commit commits, whatever roll-outs are told."""
+    return rules.commit == "never" and plan["purpose"] != "commit"
 
 
 def is_final(plan: Plan, view: Mapping[str, Outcome], rules: Rules) -> bool:

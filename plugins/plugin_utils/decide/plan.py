@@ -48,7 +48,7 @@ class PlanOptions:
     """What a user may say about a plan.
 
     ``purpose``: what the nodes are planned for. ``target``: the version for all, None where a commit or a rollback
-    finds each node's own; ``targets``: another one for single hosts.
+    finds each node's own; ``targets``: another one for single hosts. ``idle``: hosts that stay as they are.
     ``wave_size``: nodes in a wave, as number or percentage of those that switch; 0 or None for no bound. ``canary``:
     how many nodes go first, as number, percentage or list of hosts. ``coordinators``: hosts or node names that come
     last in their cluster. ``accept``: names of gates whose failure is accepted. ``run_id``: this run's own.
@@ -58,6 +58,7 @@ class PlanOptions:
 
     target: str | None
     targets: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    idle: frozenset[str] = frozenset()
     max_per_cluster: int = 1
     wave_size: int | str | None = None
     canary: int | str | Sequence[str] = 1
@@ -208,7 +209,7 @@ class _Planner:
 
     def _node(self, host: str, view: ClusterView, choice: tuple[Package | None, str], path: Path) -> PlanNode:
         facts, target = self._facts[host], self._target(host)
-        action = gates.action_for(facts, target)
+        action: gates.Action = "none" if host in self._options.idle else gates.action_for(facts, target)
         results: list[GateResult] = []
         if action != "none":
             context = Context(
@@ -314,9 +315,13 @@ def _with_targets(options: PlanOptions, facts: Mapping[str, NodeFacts]) -> PlanO
     target = options.target or purposes.most_common(found)
     if target is None:
         raise PlanError(f"No node of the play can be read and has a version to {_VERBS[options.purpose]}.")
-    # A node with nothing to do stays where it is.
-    targets = {host: found.get(host) or str(facts[host].get("running") or target) for host in facts}
-    return dataclasses.replace(options, target=target, targets=targets)
+    running = {host: str(facts[host]["running"]) for host in facts if facts[host].get("running")}
+    if running and not found and target not in running.values() and emqx_version.is_valid(target):
+        more = ", so there is none to commit" if options.purpose == "commit" else f", or has it to {_VERBS['rollback']}"
+        raise PlanError(f"No node of the play runs {target}{more}.")
+    # A node that its purpose finds no version for stays where it is, also where a restart would boot another one.
+    targets = {host: found.get(host) or running.get(host) or target for host in facts}
+    return dataclasses.replace(options, target=target, targets=targets, idle=frozenset(running) - set(found))
 
 
 def _forks_warning(rollout: Sequence[Wave], forks: int | None) -> list[str]:

@@ -46,13 +46,14 @@ def build(
 ) -> dict[str, Any]:
     """The report: ``run_id``, ``target``, ``ok``, ``final``, ``nodes`` (host -> row), ``table`` (lines), ``message``.
 
-    ``message`` is empty when everything that was planned was done. What is left to another invocation by
-    ``rules.parts`` is no failure, and ``final`` tells whether nothing is. ``commands`` have what is to be called to go
-    on (``again``), to go back (``rollback``) and to look (``status``). ``problems`` are sentences about the whole run.
+    ``message`` is empty when all that was planned was done and every reservation was given up. What is left to another
+    invocation by ``rules.parts`` is no failure, and ``final`` tells whether nothing is. ``commands`` have what is to be
+    called to go on (``again``), to go back (``rollback``) and to look (``status``). ``problems`` are sentences about
+    the whole run.
     """
     view = machine.judged(plan, outcomes)
     seen = {host: view.get(host) or outcomes.get(host) or machine.new() for host in plan["nodes"]}
-    nodes = {host: _node(node, seen[host], rules) for host, node in sorted(plan["nodes"].items())}
+    nodes = {host: _node(plan, node, seen[host], rules) for host, node in sorted(plan["nodes"].items())}
     message = _message(plan, nodes, commands or {}, problems)
     return {
         "run_id": plan["run_id"],
@@ -68,7 +69,7 @@ def build(
     }
 
 
-def _node(planned: PlanNode, outcome: Outcome, rules: Rules) -> dict[str, Any]:
+def _node(plan: Plan, planned: PlanNode, outcome: Outcome, rules: Rules) -> dict[str, Any]:
     before, after = outcome["before"] or {}, outcome["after"] or {}
     seconds = [
         action["seconds"] for action in outcome["actions"] if action["action"] == "switch" and "seconds" in action
@@ -76,7 +77,7 @@ def _node(planned: PlanNode, outcome: Outcome, rules: Rules) -> dict[str, Any]:
     clients_before, clients_after = comparable(before, after)
     failure: Mapping[str, Any] = outcome["failure"] or {}
     return {
-        "result": _result(planned, outcome, rules),
+        "result": _result(plan, planned, outcome, rules),
         "reached": outcome["reached"],
         "from": planned["from"],
         "to": planned["to"],
@@ -105,7 +106,7 @@ def _node(planned: PlanNode, outcome: Outcome, rules: Rules) -> dict[str, Any]:
     }
 
 
-def _result(planned: PlanNode, outcome: Outcome, rules: Rules) -> Result:
+def _result(plan: Plan, planned: PlanNode, outcome: Outcome, rules: Rules) -> Result:
     """What became of a node."""
     state = outcome["state"]
     if state == "rolled_back":
@@ -117,7 +118,7 @@ def _result(planned: PlanNode, outcome: Outcome, rules: Rules) -> Result:
     if planned["action"] == "none":
         return "nothing_to_do"
     if state in ("switched", "soaked"):
-        awaited = rules.commit == "never" or "commit" not in rules.parts
+        awaited = machine.never_commits(plan, rules) or "commit" not in rules.parts
         return "uncommitted" if awaited else "not_committed"
     if state == "staged" and "switch" not in rules.parts:
         return "staged"
@@ -155,7 +156,7 @@ def _message(
     back = [] if planned_back else by_result.get("rolled_back", [])
     left, uncommitted = by_result.get("not_begun", []), by_result.get("not_committed", [])
     kept = [host for host, node in nodes.items() if node["reservation"]]
-    if not failed and not left and not uncommitted and not back and not problems:
+    if not (failed or left or uncommitted or back or kept or problems):
         return ""
     parts = [_sentence(part) for part in problems]
     for host in failed:
@@ -202,10 +203,11 @@ def _about_failure(host: str, node: Mapping[str, Any]) -> list[str]:
     if node["rollback_message"]:
         parts.append(_sentence(f"{host} could not go back: {node['rollback_message']}"))
     if node["result"] == "failed_rolled_back":
-        parts.append(f"{host} went back to {node['running']}. {_DATA_WARNING}")
+        where = f" to {node['running']}" if node["running"] else ""
+        parts.append(f"{host} went back{where}. {_DATA_WARNING}")
     elif node["running"]:
         parts.append(f"{host} runs {node['running']}, and a restart boots {node['boots']}.")
-    else:
+    if not node["running"]:
         parts.append(f"{host} could not be read at the end, so what it runs is not known.")
     return parts
 

@@ -9,12 +9,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import runs
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import RETRY_SECONDS, run_module
+from ansible.errors import (
+    AnsibleActionFail,
+    AnsibleConnectionFailure,
+    AnsibleError,
+    AnsibleFileNotFound,
+    AnsibleUndefinedVariable,
+)
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import remote, runs
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import RETRY_SECONDS, Node, run_module
 
 LOST = AnsibleConnectionFailure("Failed to connect to the host via ssh: Connection reset")
 UNREACHABLE = {"unreachable": True, "msg": "Data could not be sent to remote host"}
@@ -113,11 +121,181 @@ def test_reset_that_fails_is_a_loss_as_well() -> None:
     assert found["connection_lost"]
 
 
-def test_other_errors_are_not_retried() -> None:
-    line = Line(AnsibleError("no such module"))
-    with pytest.raises(AnsibleError, match="no such module"):
-        line.run()
-    assert len(line.calls) == 1
+@pytest.mark.parametrize(
+    "error",
+    [
+        AnsibleError("Missing sudo password"),
+        AnsibleFileNotFound("Could not find or access '/packages/emqx.zip' on the Ansible Controller."),
+        AnsibleActionFail("Failed to determine the interpreter"),
+        AnsibleUndefinedVariable("'secret' is undefined"),
+    ],
+)
+def test_other_errors_are_failures_and_not_retried(error: AnsibleError) -> None:
+    """Raised, they would end the host's play, and nobody would know how far the node is."""
+    line = Line(error)
+    found = line.run()
+    assert (found["failed"], found["failure_class"]) == (True, "unknown")
+    assert found["msg"] == f"The node cannot be worked on: {error}"
+    assert "connection_lost" not in found
+    assert (len(line.calls), line.resets, line.now) == (1, 0, 100.0)
+
+
+def test_an_error_after_a_loss_ends_the_waiting() -> None:
+    line = Line(LOST, AnsibleError("Missing sudo password"))
+    assert line.run()["msg"] == "The node cannot be worked on: Missing sudo password"
+    assert len(line.calls) == 2
+
+
+# The host of a task
+
+
+class Task:
+    def __init__(self, args: dict[str, Any]) -> None:
+        self.args = args
+
+    def copy(self) -> Task:
+        return Task(dict(self.args))
+
+
+class Copying:
+    """The copy action, made for a task as the action loader makes it."""
+
+    def __init__(self, host: Host, name: str, **made_from: Any) -> None:
+        self.host = host
+        self.name = name
+        self.made_from = made_from
+
+    def run(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        self.host.copied.append((self.name, self.made_from.pop("task").args, self.made_from, task_vars))
+        answer = self.host.answers.pop(0) if len(self.host.answers) > 1 else self.host.answers[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        return dict(answer)
+
+
+class Host(Line):
+    """An action as the turn of a host has it."""
+
+    def __init__(self, *answers: Any) -> None:
+        super().__init__(*answers)
+        self.copied: list[Any] = []
+        self._task = Task({"phase": "stage"})
+        self._play_context, self._loader, self._templar = object(), object(), object()
+        self._shared_loader_obj = SimpleNamespace(action_loader=SimpleNamespace(get=self._get))
+
+    def _get(self, name: str, **made_from: Any) -> Copying:
+        return Copying(self, name, **made_from)
+
+    def node(self, **settings: Any) -> Node:
+        return Node(self, {"inventory_hostname": "broker1"}, {"reconnect_timeout": 60, "executable": None, **settings})
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The defaults of :func:`persistently` are bound, so that the real clock is one that only the tests move."""
+    now = [0.0]
+    persistently = remote.persistently
+
+    def quick(action: Any, call: Any, reconnect_timeout: float, *_clocks: Any) -> dict[str, Any]:
+        def sleep(seconds: float) -> None:
+            now[0] += seconds
+
+        return persistently(action, call, reconnect_timeout, sleep, lambda: now[0])
+
+    monkeypatch.setattr(remote, "persistently", quick)
+
+
+def test_a_module_is_given_what_is_not_left_out() -> None:
+    host = Host({"changed": True})
+    arguments: dict[str, Any] = {"version": "4.4.19", "package": None, "accept": [], "allow_downgrade": False}
+    assert host.node().run("emqx_release", arguments) == {"changed": True}
+    assert host.calls == [
+        {
+            "module_name": "emqx.fleet.emqx_release",
+            "module_args": {"version": "4.4.19", "accept": [], "allow_downgrade": False},
+            "task_vars": {"inventory_hostname": "broker1"},
+        }
+    ]
+    assert arguments["package"] is None
+
+
+def test_every_module_is_told_where_the_command_is() -> None:
+    host = Host({"changed": True})
+    host.node(executable="/opt/b/bin/emqx").run("emqx_evidence", {})
+    assert host.calls[0]["module_args"] == {"executable": "/opt/b/bin/emqx"}
+
+
+@pytest.mark.parametrize(("setting", "timeout"), [(60, 60.0), ("60", 60.0), (0, 0.0), (None, 0.0)])
+def test_how_long_a_lost_connection_is_waited_for(setting: Any, timeout: float) -> None:
+    assert Host({}).node(reconnect_timeout=setting).reconnect_timeout == timeout
+
+
+@pytest.mark.parametrize(("own", "resets"), [(None, 20), (0, 0), (0.0, 0), (9.0, 3)])
+@pytest.mark.usefixtures("no_waiting")
+def test_a_module_may_be_waited_for_less_long(own: float | None, resets: int) -> None:
+    host = Host(LOST)
+    assert host.node().run("emqx_evidence", {}, own)["connection_lost"]
+    assert host.resets == resets
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        (
+            lambda node: node.make_directory("/d", "emqx"),
+            {"path": "/d", "state": "directory", "owner": "emqx", "mode": "0755"},
+        ),
+        (lambda node: node.remove("/d"), {"path": "/d", "state": "absent"}),
+    ],
+)
+@pytest.mark.usefixtures("no_waiting")
+def test_files_are_made_and_removed_as_modules_are_run(call: Callable[[Node], Any], arguments: dict[str, Any]) -> None:
+    host = Host(LOST, UNREACHABLE, {"changed": True})
+    assert call(host.node(executable="/opt/b/bin/emqx")) == {"changed": True, "connection_losses": 2}
+    assert host.calls == 3 * [
+        {
+            "module_name": "ansible.builtin.file",
+            "module_args": arguments,
+            "task_vars": {"inventory_hostname": "broker1"},
+        }
+    ]
+    for loss in (LOST, UNREACHABLE):
+        assert call(Host(loss).node())["connection_lost"]
+    assert call(Host(AnsibleError("Missing sudo password")).node())["failed"]
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_file_is_copied_by_the_action_that_copies() -> None:
+    host = Host(LOST, UNREACHABLE, {"changed": True})
+    assert host.node().copy("/packages/a.zip", "/d/a.zip", "emqx") == {"changed": True, "connection_losses": 2}
+    made_from = {
+        "connection": host,
+        "play_context": host._play_context,
+        "loader": host._loader,
+        "templar": host._templar,
+        "shared_loader_obj": host._shared_loader_obj,
+    }
+    arguments = {"src": "/packages/a.zip", "dest": "/d/a.zip", "owner": "emqx", "mode": "0644"}
+    assert host.copied == 3 * [("ansible.builtin.copy", arguments, made_from, {"inventory_hostname": "broker1"})]
+    assert host._task.args == {"phase": "stage"}, "the task of the turn stays as it is"
+    assert host.calls == []
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_copy_that_fails_is_an_answer() -> None:
+    def copy(*answers: Any) -> dict[str, Any]:
+        return Host(*answers).node().copy("/packages/a.zip", "/d/a.zip", "emqx")
+
+    assert copy({"failed": True, "msg": "No space left on device"}) == {
+        "failed": True,
+        "msg": "No space left on device",
+    }
+    for loss in (LOST, UNREACHABLE):
+        found = copy(loss)
+        assert (found["failed"], found["connection_lost"]) == (True, True)
+        assert "unreachable" not in found
+    found = copy(AnsibleFileNotFound("Could not find or access '/packages/a.zip'"))
+    assert found["msg"].startswith("The node cannot be worked on: Could not find or access '/packages/a.zip'")
 
 
 # Who the controller is

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates as g
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.gates import ClusterView, Context
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.hops import find_path
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import GateResult
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import Facts, make_facts, make_package
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +40,7 @@ DPKG: dict[str, Any] = {"name": "dpkg", "package": "emqx", "version": "4.4.18", 
 MIXED = {"emqx@a": "4.4.17", "emqx@b": "4.4.18"}
 
 
-def failed(facts: Facts, package: dict[str, Any] | None, context: Context = TARGET) -> dict[str, g.GateResult]:
+def failed(facts: Facts, package: dict[str, Any] | None, context: Context = TARGET) -> dict[str, GateResult]:
     return {row["name"]: row for row in g.evaluate(facts, package, context) if not row["passed"]}
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import (
-    Plan,
     PlanError,
     PlanOptions,
     build_plan,
     find_clusters,
 )
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.waves import natural
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Plan
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import (
     Facts,
     Package,
@@ -77,8 +77,17 @@ def test_a_node_of_the_plan() -> None:
         "way_back": ["4.4.18", "4.4.17"],
         "wave": 1,
         "gates": [],
+        "unfinished_run": False,
     }
     json.dumps(found)
+
+
+def test_a_plan_says_whose_and_what_for_it_is() -> None:
+    found = plan({"host1": make_facts()}, run_id="night-1")
+    assert set(found) == {
+        "run_id", "purpose", "target", "feasible", "nodes", "waves", "obstacles", "warnings", "accepted",
+    }  # fmt: skip
+    assert (found["run_id"], found["purpose"], found["target"]) == ("night-1", "upgrade", "4.4.19")
 
 
 def test_what_is_done_or_runs_already_is_in_no_wave() -> None:
@@ -235,6 +244,170 @@ def test_hosts_may_have_targets_of_their_own() -> None:
 def test_warnings_of_the_packages_that_are_used() -> None:
     packages = [make_package(warnings=["mind this"]), make_package(edition="ee", warnings=["not that"])]
     assert plan({"a": make_facts()}, packages)["warnings"] == ["mind this"]
+
+
+# What else a plan is for
+
+
+def uncommitted(node: str, running: str = "4.4.19", permanent: str = "4.4.18", **changes: Any) -> Facts:
+    """A node that an upgrade left without a commit; its relup leads back."""
+    rows = [{"version": permanent, "status": "permanent"}, {"version": running, "status": "current"}]
+    boot = {"version": permanent, "consistent": True, "problems": []}
+    ways = {running: [permanent]}
+    return make_facts(node, running, permanent=permanent, releases=rows, boot=boot, ways_back=ways, **changes)
+
+
+def committed(node: str, running: str = "4.4.19", older: str = "4.4.18", **changes: Any) -> Facts:
+    """A node that an upgrade was done with, which left the old release there."""
+    rows = [{"version": running, "status": "permanent"}, {"version": older, "status": "old"}]
+    return make_facts(node, running, releases=rows, ways_back={running: [older]}, **changes)
+
+
+def actions(found: Plan) -> dict[str, tuple[str, str]]:
+    return {host: (node["action"], node["to"]) for host, node in found["nodes"].items()}
+
+
+def test_a_commit_finds_what_each_node_runs() -> None:
+    fleet = {
+        "a": uncommitted("emqx@a"),
+        "b": committed("emqx@b"),
+        "c": uncommitted("emqx@c", "4.4.20"),
+        "d": uncommitted("emqx@d"),
+    }
+    found = plan(fleet, [], purpose="commit", target=None)
+    assert (found["purpose"], found["target"], found["feasible"]) == ("commit", "4.4.19", True)
+    assert actions(found) == {
+        "a": ("commit", "4.4.19"),
+        "b": ("none", "4.4.19"),
+        "c": ("commit", "4.4.20"),
+        "d": ("commit", "4.4.19"),
+    }
+    assert found["waves"] == []
+    assert [node["way_back"] for node in found["nodes"].values()] == [["4.4.18"], [], ["4.4.18"], ["4.4.18"]]
+    assert all(node["hops"] == [] for node in found["nodes"].values())
+
+
+def test_a_commit_of_one_version_leaves_the_others_alone() -> None:
+    fleet = {"a": uncommitted("emqx@a"), "b": uncommitted("emqx@b", "4.4.20"), "c": committed("emqx@c", "4.4.20")}
+    found = plan(fleet, [], purpose="commit", target="4.4.19")
+    assert actions(found) == {"a": ("commit", "4.4.19"), "b": ("none", "4.4.20"), "c": ("none", "4.4.20")}
+    assert found["nodes"]["b"]["way_back"] == []
+
+
+def test_a_way_back_finds_where_each_node_came_from() -> None:
+    fleet = {
+        "a": uncommitted("emqx@a"),
+        "b": committed("emqx@b", "4.4.18", "4.4.17"),
+        "c": make_facts("emqx@c"),
+        "d": committed("emqx@d", alarms=["high_cpu"]),
+    }
+    found = plan(fleet, [], purpose="rollback", target=None, canary=0)
+    assert (found["purpose"], found["target"], found["feasible"]) == ("rollback", "4.4.18", True)
+    assert actions(found) == {
+        "a": ("upgrade", "4.4.18"),
+        "b": ("upgrade", "4.4.17"),
+        "c": ("none", "4.4.18"),
+        "d": ("upgrade", "4.4.18"),
+    }
+    assert [node["way_back"] for node in found["nodes"].values()] == [["4.4.18"], ["4.4.17"], [], ["4.4.18"]]
+    assert wave_hosts(found) == [["a", "b", "d"]]
+    assert plan(fleet, [], purpose="rollback", target=None, canary=1)["waves"][0]["kind"] == "canary"
+
+
+def test_a_way_back_over_several_versions() -> None:
+    rows = [{"version": "4.4.19", "status": "permanent"}]
+    rows += [{"version": version, "status": "old"} for version in ("4.4.18", "4.4.17")]
+    facts = make_facts(running="4.4.19", releases=rows, ways_back={"4.4.19": ["4.4.18"], "4.4.18": ["4.4.17"]})
+    found = plan({"a": facts}, [], purpose="rollback", target="4.4.17")
+    assert found["nodes"]["a"]["way_back"] == ["4.4.18", "4.4.17"]
+
+
+def test_a_way_back_to_one_version_leaves_the_others_alone() -> None:
+    fleet = {
+        "a": committed("emqx@a"),
+        "b": committed("emqx@b", "4.4.20", "4.4.19"),
+        "c": uncommitted("emqx@c", "4.4.20", "4.4.17"),
+    }
+    found = plan(fleet, [], purpose="rollback", target="4.4.18")
+    assert actions(found) == {"a": ("upgrade", "4.4.18"), "b": ("none", "4.4.20"), "c": ("none", "4.4.20")}
+    assert wave_hosts(found) == [["a"]]
+
+
+def test_a_way_back_commits_nothing() -> None:
+    """Permanent is something newer here, and there is nothing older: it stays as it is."""
+    fleet = {"a": uncommitted("emqx@a", "4.4.18", "4.4.19"), "b": committed("emqx@b")}
+    found = plan(fleet, [], purpose="rollback", target=None)
+    assert actions(found) == {"a": ("none", "4.4.18"), "b": ("upgrade", "4.4.18")}
+
+
+@pytest.mark.parametrize("purpose", ["commit", "rollback"])
+def test_a_node_that_cannot_be_read_or_is_down_is_refused_for_every_purpose(purpose: str) -> None:
+    down = uncommitted("emqx@c") | {"state": "stopped", "running": None}
+    fleet = {"a": uncommitted("emqx@a"), "b": {"msg": "no route"}, "c": down, "d": {}}
+    found = plan(fleet, [], purpose=purpose, target=None)
+    assert not found["feasible"]
+    assert [node["action"] for node in found["nodes"].values()][1:] == ["refuse"] * 3
+
+
+@pytest.mark.parametrize(
+    ("fleet", "options", "message"),
+    [
+        ({"a": make_facts()}, {}, "version: say which version the fleet shall run, for example 4.4.19."),
+        ({"a": {}}, {"purpose": "commit"}, "No node of the play can be read and has a version to commit."),
+        ({}, {"purpose": "commit"}, "No node of the play can be read and has a version to commit."),
+        (
+            {"a": make_facts(), "b": {}},
+            {"purpose": "rollback"},
+            "No node of the play can be read and has a version to go back to.",
+        ),
+        (
+            {"a": uncommitted("emqx@a"), "b": {}},
+            {"purpose": "commit", "target": "4.4.20"},
+            "No node of the play runs 4.4.20, so there is none to commit.",
+        ),
+        (
+            {"a": committed("emqx@a")},
+            {"purpose": "rollback", "target": "4.4.81"},
+            "No node of the play runs 4.4.81, or has it to go back to.",
+        ),
+        ({"a": make_facts()}, {"target": "v4"}, "'v4' is not a version; give one such as 4.4.19"),
+        (
+            {"a": make_facts()},
+            {"purpose": "rollback", "target": "the old one"},
+            "'the old one' is not a version; give one such as 4.4.19",
+        ),
+    ],
+)
+def test_what_cannot_be_planned_is_told(fleet: dict[str, Facts], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(PlanError) as raised:
+        plan(fleet, [], **{"target": None, **options})
+    assert str(raised.value) == message
+
+
+def test_a_way_back_that_was_gone_already_is_done() -> None:
+    found = plan({"a": make_facts()}, [], purpose="rollback", target="4.4.18")
+    assert (actions(found), found["feasible"]) == ({"a": ("none", "4.4.18")}, True)
+
+
+def test_runs_that_ended_before_they_were_done_are_known() -> None:
+    fleet = {"a": make_facts("emqx@a"), "b": make_facts("emqx@b", "4.4.19"), "c": make_facts("emqx@c")}
+    found = plan(fleet, unfinished=frozenset(["a", "b"]))
+    assert {host: node["unfinished_run"] for host, node in found["nodes"].items()} == {"a": True, "b": True, "c": False}
+    assert found["nodes"]["b"]["action"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("forks", "warnings"),
+    [
+        (None, []),
+        (7, []),
+        (6, []),
+        (5, ["a wave has 6 nodes and forks is 5, so they are worked on in turns; use --forks 6"]),
+    ],
+)
+def test_waves_that_are_wider_than_ansible_works(forks: int | None, warnings: list[str]) -> None:
+    assert plan(make_clusters(6, 2), canary=0, forks=forks)["warnings"] == warnings
+    assert plan({"a": make_facts(running="4.4.19")}, forks=1)["warnings"] == []
 
 
 # Waves
@@ -431,7 +604,7 @@ def assert_way(facts: Facts, hops: Any, packages: list[Package], options: PlanOp
     assert hops[-1]["version"] == options.target
     by_name = {package["name"]: package for package in packages}
     here = facts["running"]
-    upwards = [int(part) for part in here.split(".")] < [int(part) for part in options.target.split(".")]
+    upwards = [int(part) for part in here.split(".")] < [int(part) for part in str(options.target).split(".")]
     assert upwards or options.allow_downgrade
     for hop in hops:
         if hop["package"] is not None:

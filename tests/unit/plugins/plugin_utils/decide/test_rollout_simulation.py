@@ -96,7 +96,7 @@ class Simulation:
     def decide(self, phase: str, wave: int = 0, **more: Any) -> Decision:
         return outcomes.decide(self.plan, self.outcomes, phase, self.rules, wave, alive=self.alive, **more)
 
-    def turns(self, decision: Decision, phase: str = "") -> list[str]:
+    def turns(self, decision: Decision) -> list[str]:
         """Every host takes note of the decision; gives those that have a turn, as ``controller.turn`` sees it."""
         found = []
         for host in self.plan["nodes"]:
@@ -107,7 +107,7 @@ class Simulation:
                 self.outcomes[host] = outcomes.fail(self.outcome(host), failure["phase"], failure)
             node = self.plan["nodes"][host]
             mine = decision["proceed"] and host in decision["hosts"]
-            if mine and (phase == "rollback" or outcomes.begins(self.outcome(host), phase or decision["phase"], node)):
+            if mine and outcomes.begins(self.outcome(host), decision["phase"], node):
                 found.append(host)
         return found
 
@@ -134,7 +134,7 @@ class Simulation:
         self.before_rollback = {host: node.running for host, node in self.nodes.items()}
         for number in range(1, len(self.batches) + 1):
             decision = self.decide("rollback", number, batches=self.batches)
-            for host in self.turns(decision, "rollback"):
+            for host in self.turns(decision):
                 self._go_back(host)
         decision = self.decide("commit")
         self.halted = not decision["proceed"]
@@ -153,9 +153,9 @@ class Simulation:
             self.outcomes[host] = outcomes.advance(self.outcome(host), "look", looked=number)
             if self.lose(host):
                 continue
-            if self._step(host, "switch", running=NEW) and self.policy == "rollback_node":
-                if self.nodes[host].running != OLD:
-                    self._go_back(host)
+            failed = self._step(host, "switch", running=NEW)
+            if failed and self.policy == "rollback_node" and self.nodes[host].running != OLD:
+                self._go_back(host)
         if any(self.outcome(host)["state"] == "switched" for host in decision["hosts"]):
             self.turns(self._hook("after_wave", number, decision))
 

@@ -1,0 +1,211 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The task that plans: reads what is known of every host, and returns the whole plan."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible_collections.emqx.fleet.plugins.action import emqx_plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import package_sources, runs
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import plan_table
+from ansible_collections.emqx.fleet.tests.unit.plugins.action.action_maker import run_action
+from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import (
+    make_clusters,
+    make_facts,
+    make_package,
+)
+from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.run_maker import make_settings
+
+DEAD = {"id": "run-0", "controller": runs.identity(), "controller_process": f"{os.getpid()}@1"}
+ALIVE = {**DEAD, "controller_process": runs._process(os.getpid())}
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What packages were asked for; there is always the one of 4.4.19."""
+    asked: list[Any] = []
+
+    def load(sources: list[str], base: str, download_dir: str, _fetch: Any) -> list[dict[str, Any]]:
+        asked.append((sources, base, download_dir))
+        if "missing" in sources:
+            raise package_sources.SourceError("There is no package missing.")
+        return [make_package()] if sources else []
+
+    monkeypatch.setattr(package_sources, "load", load)
+    return asked
+
+
+def plan(fleet: dict[str, Any], variables: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    """The result of a task; facts are those that a reading registered."""
+    given = {"version": "4.4.19", "packages": ["packages"], "facts_variable": "reading", **options}
+    ready = {
+        "inventory_hostname": next(iter(fleet)),
+        "ansible_play_hosts_all": list(fleet),
+        "hostvars": {host: {"reading": {"facts": facts, "changed": False}} for host, facts in fleet.items()},
+        **(variables or {}),
+    }
+    return run_action(emqx_plan, ready, **{name: value for name, value in given.items() if value is not None})
+
+
+@pytest.mark.usefixtures("loaded")
+def test_returns_the_plan_its_table_and_a_sentence() -> None:
+    found = plan(make_clusters(2, 2))
+    assert found["changed"] is False
+    assert not found.get("failed")
+    assert list(found["plan"]["nodes"]) == ["c0n0", "c0n1", "c1n0", "c1n1"]
+    assert found["plan"]["feasible"]
+    assert found["table"] == plan_table.lines(found["plan"])
+    assert found["msg"] == "To 4.4.19: 4 to switch, in 3 waves; can start."
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_plan_that_is_not_feasible_is_no_failure_of_the_task() -> None:
+    """It is shown first, and refused by the task after it."""
+    found = plan({"a": {"msg": "no route"}, "b": make_facts("emqx@b")})
+    assert not found["plan"]["feasible"]
+    assert not found.get("failed")
+    assert found["plan"]["nodes"]["a"]["action"] == "refuse"
+    assert found["msg"].startswith("To 4.4.19: 1 to switch, 1 refused, in 1 wave; NOT feasible.")
+
+
+@pytest.mark.usefixtures("loaded")
+def test_facts_may_be_the_modules_own_result() -> None:
+    variables = {"hostvars": {"a": {"reading": make_facts()}}}
+    assert plan({"a": {}}, variables)["plan"]["nodes"]["a"]["action"] == "upgrade"
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize("reading", [{}, {"reading": None}, {"reading": {"facts": {}}}, {"reading": {"skipped": True}}])
+def test_a_host_that_was_not_read_is_refused(reading: Any) -> None:
+    assert plan({"a": {}}, {"hostvars": {"a": reading}})["plan"]["nodes"]["a"]["action"] == "refuse"
+
+
+# Options, and checked settings that stand for them
+
+
+def test_packages_are_looked_for_where_ansible_was_called(loaded: list[Any]) -> None:
+    plan({"a": make_facts()}, packages=["p", "q"], download_dir="/cache")
+    plan({"a": make_facts()})
+    assert loaded == [(["p", "q"], os.getcwd(), "/cache"), (["packages"], os.getcwd(), "~/.cache/emqx-fleet/packages")]
+
+
+@pytest.mark.parametrize("purpose", ["commit", "rollback"])
+def test_other_purposes_need_no_packages_and_no_canary(loaded: list[Any], purpose: str) -> None:
+    rows = [{"version": "4.4.18", "status": "permanent"}, {"version": "4.4.19", "status": "current"}]
+    boot = {"version": "4.4.18", "consistent": True, "problems": []}
+    facts = {
+        host: make_facts(
+            f"emqx@{host}", "4.4.19", permanent="4.4.18", releases=rows, boot=boot, ways_back={"4.4.19": ["4.4.18"]}
+        )
+        for host in ("a", "b")
+    }
+    found = plan(facts, purpose=purpose, version=None)["plan"]
+    assert loaded[0][0] == []
+    assert (found["purpose"], found["feasible"]) == (purpose, True)
+    assert [wave["kind"] for wave in found["waves"]] == ([] if purpose == "commit" else ["wave"])
+    assert [node["way_back"] for node in found["nodes"].values()] == [["4.4.18"], ["4.4.18"]]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_options_shape_the_plan() -> None:
+    fleet = make_clusters(2, 3, alarms=["high_cpu"])
+    found = plan(
+        fleet,
+        canary=["c1n2"],
+        wave_size="1",
+        coordinators=["c0n0"],
+        accept=["alarms"],
+        run_id="night",
+        max_per_cluster=2,
+    )["plan"]
+    assert (found["run_id"], found["accepted"]) == ("night", ["alarms"])
+    assert found["waves"][0]["hosts"] == ["c1n2"]
+    assert all(len(wave["hosts"]) == 1 for wave in found["waves"])
+    hosts = [host for wave in found["waves"] for host in wave["hosts"] if host.startswith("c0")]
+    assert hosts[-1] == "c0n0"
+
+
+def test_checked_settings_stand_for_the_options(loaded: list[Any]) -> None:
+    settings = make_settings(
+        version="4.4.19", packages=["/abs"], run_id="night", canary=["b"], wave_size="0", max_per_cluster=1,
+        coordinators=[], max_clock_skew=60.0, accept=["alarms"],
+    )  # fmt: skip
+    names = ["emqx@a", "emqx@b"]
+    fleet = {
+        "a": make_facts("emqx@a", members=names, clock_offset=30.0, alarms=["x"]),
+        "b": make_facts("emqx@b", members=names),
+    }
+    found = plan(fleet, version=None, packages=None, settings=settings)["plan"]
+    assert loaded[0][0] == ["/abs"]
+    assert (found["run_id"], found["target"]) == ("night", "4.4.19")
+    assert [wave["hosts"] for wave in found["waves"]] == [["b"], ["a"]]
+    assert {row["gate"] for row in found["obstacles"]} == {"alarms"}, "half a minute between clocks is allowed"
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_run_without_a_name_is_given_one() -> None:
+    one, two = (plan({"a": make_facts()})["plan"]["run_id"] for _time in range(2))
+    assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{8}", one)
+    assert one != two
+    assert plan({"a": make_facts()}, run_id="")["plan"]["run_id"] != ""
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize(("forks", "warned"), [(None, False), (2, False), ("2", False), (1, True), ("1", True)])
+def test_a_wave_that_is_wider_than_ansible_works_is_warned_of(forks: Any, warned: bool) -> None:
+    variables = {} if forks is None else {"ansible_forks": forks}
+    assert bool(plan(make_clusters(2, 1), variables, canary=0)["plan"]["warnings"]) is warned
+
+
+# Runs that ended before they were done
+
+
+@pytest.mark.usefixtures("loaded")
+def test_the_reservation_of_a_dead_run_is_no_obstacle_and_is_known() -> None:
+    fleet = {
+        "a": make_facts("emqx@a", run={**DEAD, "who": "ann@tower", "until": 0, "since": 0}),
+        "b": make_facts("emqx@b"),
+    }
+    found = plan(fleet)["plan"]
+    assert {host: (node["action"], node["unfinished_run"]) for host, node in found["nodes"].items()} == {
+        "a": ("upgrade", True),
+        "b": ("upgrade", False),
+    }
+    assert found["feasible"]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_this_runs_own_reservation_is_that_of_an_earlier_job() -> None:
+    fleet = {"a": make_facts("emqx@a", "4.4.19", run={**ALIVE, "id": "night", "who": "w", "until": 0, "since": 0})}
+    assert plan(fleet, run_id="night")["plan"]["nodes"]["a"]["unfinished_run"] is True
+    assert plan(fleet, run_id="day")["plan"]["nodes"]["a"]["unfinished_run"] is False
+
+
+# What cannot be planned
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"version": None}, "version: say which version the fleet shall run, for example 4.4.19."),
+        ({"version": ""}, "version: say which version the fleet shall run, for example 4.4.19."),
+        ({"version": "4"}, "'4' is not a version; give one such as 4.4.19"),
+        ({"canary": "some"}, "canary is a number or a percentage, such as 5 or 10%, not 'some'"),
+        ({"packages": ["missing"]}, "There is no package missing."),
+        ({"purpose": "rollback", "version": None}, "No node of the play can be read and has a version to go back to."),
+        ({"facts_variable": None}, "missing required arguments: facts_variable"),
+        ({"colour": "red"}, "Unsupported parameters for (emqx_plan) module: colour"),
+    ],
+)
+def test_what_cannot_be_planned_is_told(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(AnsibleActionFail) as raised:
+        plan({"a": make_facts()}, **options)
+    assert message in str(raised.value)

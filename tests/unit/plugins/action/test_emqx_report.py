@@ -1,0 +1,237 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The task that reports: the outcomes of all hosts, the commands to go on with, and a file that is whole."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible import context
+from ansible.errors import AnsibleActionFail
+from ansible_collections.emqx.fleet.plugins.action import emqx_report
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Rules
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Outcome
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
+from ansible_collections.emqx.fleet.tests.unit.plugins.action.action_maker import run_action
+from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fake_host import read_facts
+from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.run_maker import (
+    NEW,
+    OLD,
+    REGISTERS,
+    at,
+    failed_in,
+    make_plan,
+    make_variables,
+)
+
+PLAN = make_plan([["a1"], ["a2"]])
+DONE = at("committed", before=read_facts(), after=read_facts(NEW))
+BROKEN = failed_in("switch", before=read_facts(), after=read_facts(NEW, OLD))
+WELL: dict[str, Outcome] = {"a1": DONE, "a2": DONE}
+
+
+@pytest.fixture(autouse=True)
+def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """How Ansible was called."""
+    arguments: dict[str, Any] = {"args": ("emqx.fleet.upgrade",), "inventory": ("hosts.yml",), "tags": ("all",)}
+    monkeypatch.setattr(context, "CLIARGS", arguments)
+    monkeypatch.setattr(emqx_report, "load_extra_vars", lambda _loader: arguments.get("extra_values") or {})
+    return arguments
+
+
+def run(
+    found: dict[str, Outcome],
+    path: Path | str | None = None,
+    decisions: dict[str, Any] | None = None,
+    variables: dict[str, Any] | None = None,
+    check_mode: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    registered = {
+        host: {"turn": {"outcome": found.get(host)}, "decision": (decisions or {}).get(host)} for host in PLAN["nodes"]
+    }
+    settings = {"report_file": str(path) if path else ""}
+    ready = make_variables("a1", PLAN, registered, settings, **(variables or {}))
+    result = run_action(emqx_report, ready, check_mode, **options)
+    assert result["changed"] is False
+    assert not result.get("failed")
+    assert result["message"] == result["report"]["message"]
+    assert result["report"]["ok"] == (result["message"] == "")
+    return result
+
+
+def test_reports_what_became_of_every_host() -> None:
+    result = run(WELL)
+    assert result["report"] == report.build(PLAN, WELL, Rules(parts=["plan", "stage", "switch", "commit"]))
+    assert result["table"] == result["report"]["table"]
+    assert (result["message"], result["final"]) == ("", True)
+
+
+def test_a_host_that_told_nothing_is_in_it_too() -> None:
+    result = run({"a1": DONE})
+    assert result["report"]["nodes"]["a2"]["result"] == "not_begun"
+    assert "These nodes were not touched: a2." in result["message"]
+
+
+def test_heeds_the_settings_and_the_tags() -> None:
+    soaked = at("soaked", after=read_facts(NEW, OLD))
+    result = run({"a1": soaked, "a2": soaked}, variables={"ansible_run_tags": ["stage", "switch"]})
+    assert (result["message"], result["final"], result["report"]["phases"]) == ("", False, ["stage", "switch"])
+
+
+def test_problems_of_the_run_are_told() -> None:
+    decisions = {"a2": {"rank": 1, "problems": ["The hook after_fleet failed: no route"]}}
+    result = run(WELL, decisions=decisions, problems=["The load balancer was not told."])
+    assert result["message"].startswith("The hook after_fleet failed: no route. The load balancer was not told. ")
+    assert run(WELL, problems=["It rains."])["message"].startswith("It rains. ")
+
+
+# What to call next
+
+
+def commands(message: str) -> list[str]:
+    """The commands at the message's end: to go on, to go back, and to look."""
+    again, _back, rest = message.partition("which skips the nodes that are done: ")[2].partition(
+        " To go back instead: "
+    )
+    return [again, *rest.split(" To see where every node is: ")]
+
+
+def test_the_commands_repeat_how_it_was_called(called: dict[str, Any]) -> None:
+    called.update(
+        inventory=("hosts.yml", "more hosts.yml"),
+        subset="a*",
+        extra_vars=(
+            "@fleet.yml",
+            "emqx_upgrade_version=4.4.19 emqx_upgrade_accept=alarms emqx_upgrade_hosts=a*",
+            "ansible_become_password=s3cret",
+        ),
+        extra_values={
+            "emqx_upgrade_version": "4.4.19",
+            "emqx_upgrade_accept": "alarms",
+            "emqx_upgrade_hosts": "a*",
+            "ansible_become_password": "s3cret",
+            "emqx_upgrade_canary": "3",
+        },
+    )
+    result = run({"a1": BROKEN})
+    hosts = "-i hosts.yml -i 'more hosts.yml'"
+    assert commands(result["message"]) == [
+        f"ansible-playbook {hosts} emqx.fleet.upgrade --limit 'a*' -e @fleet.yml -e emqx_upgrade_accept=alarms "
+        "-e 'emqx_upgrade_hosts=a*' -e emqx_upgrade_version=4.4.19",
+        # The version of a way back is the one to go back to.
+        f"ansible-playbook {hosts} emqx.fleet.rollback --limit 'a*' -e @fleet.yml -e emqx_upgrade_accept=alarms "
+        "-e 'emqx_upgrade_hosts=a*'",
+        f"ansible-playbook {hosts} emqx.fleet.status --limit 'a*'",
+    ]
+    assert "s3cret" not in json.dumps(result)
+
+
+@pytest.mark.parametrize(
+    ("tags", "end"),
+    [(("all",), "emqx.fleet.upgrade"), ((), "emqx.fleet.upgrade"), (("stage", "switch"), "--tags stage,switch")],
+)
+def test_the_command_to_go_on_is_for_the_same_part(called: dict[str, Any], tags: tuple[str, ...], end: str) -> None:
+    called["tags"] = tags
+    again, back, look = commands(run({"a1": BROKEN})["message"])
+    assert again.endswith(end)
+    assert "--tags" not in back + look
+
+
+def test_the_command_to_go_on_is_for_the_playbook_that_was_called(called: dict[str, Any]) -> None:
+    called["args"] = ("site.yml",)
+    assert commands(run({"a1": BROKEN})["message"])[0] == "ansible-playbook -i hosts.yml site.yml"
+    called["args"] = ()
+    assert commands(run({"a1": BROKEN})["message"])[0] == "ansible-playbook -i hosts.yml emqx.fleet.upgrade"
+
+
+def test_without_a_command_line_there_are_commands_all_the_same(called: dict[str, Any]) -> None:
+    called.clear()
+    assert commands(run({"a1": BROKEN})["message"]) == [
+        "ansible-playbook emqx.fleet.upgrade",
+        "ansible-playbook emqx.fleet.rollback",
+        "ansible-playbook emqx.fleet.status",
+    ]
+
+
+# The file
+
+
+def test_writes_the_document(tmp_path: Path) -> None:
+    path = tmp_path / "reports" / "of today" / "report.json"
+    result = run({"a1": DONE, "a2": BROKEN}, path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert document.pop("written") > 0
+    assert document == json.loads(json.dumps(result["report"]))
+    assert path.read_text(encoding="utf-8").endswith("}\n")
+    assert [file.name for file in path.parent.iterdir()] == ["report.json"]
+
+
+def test_replaces_an_older_document(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("old", encoding="utf-8")
+    os.link(path, tmp_path / "kept")
+    run(WELL, path)
+    assert json.loads(path.read_text(encoding="utf-8"))["ok"]
+    assert (tmp_path / "kept").read_text(encoding="utf-8") == "old", "it is replaced, never written over"
+
+
+def test_writes_nothing_in_check_mode_or_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(WELL, tmp_path / "report.json", check_mode=True)
+    run(WELL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_is_told_with_what_happened(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    path = tmp_path / "file" / "reports" / "report.json"
+    well = run(WELL, path)
+    assert well["message"] == f"The report cannot be written to {path}: Not a directory."
+    assert well["table"]
+    broken = run({"a1": DONE, "a2": BROKEN}, path)
+    assert broken["message"].startswith(f"The report cannot be written to {path}: Not a directory. a2 failed in phase ")
+
+
+def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
+    assert run(WELL, tmp_path)["message"] == f"The report cannot be written to {tmp_path}: Is a directory."
+    assert [file.name for file in tmp_path.parent.iterdir() if file.name.endswith(".new")] == []
+
+
+def test_a_disk_that_is_full_leaves_the_older_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("old", encoding="utf-8")
+
+    def half_written(self: Path, text: str, **_how: Any) -> None:
+        with self.open("w", encoding="utf-8") as file:
+            file.write(text[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", half_written)
+    assert run(WELL, path)["message"] == f"The report cannot be written to {path}: No space left on device."
+    assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
+    assert path.read_text(encoding="utf-8") == "old"
+
+
+# What does not go as it should
+
+
+def test_without_a_plan_there_is_no_report() -> None:
+    variables = make_variables()
+    del variables[REGISTERS["planned"]]
+    with pytest.raises(AnsibleActionFail) as raised:
+        run_action(emqx_report, variables)
+    assert "There is no plan that has a1: the phase 'plan' of the role was not run before this one" in str(raised.value)
+
+
+def test_options_that_make_no_sense() -> None:
+    with pytest.raises(AnsibleActionFail) as raised:
+        run_action(emqx_report, make_variables(), file="x")
+    assert "Unsupported parameters for (emqx_report) module: file" in str(raised.value)

@@ -1,0 +1,1019 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A node's part of a run, step by step, on a node that fails at every step in every way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import turn as turns
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.turn import Result, Turn
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import PROGRESS
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, Outcome, Plan, Purpose
+from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fake_host import (
+    DUMP,
+    FAILURES,
+    PACKAGES,
+    FakeHost,
+    read_facts,
+)
+from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.run_maker import (
+    NEW,
+    OLD,
+    at,
+    failed_in,
+    make_hop,
+    make_plan,
+    make_settings,
+)
+
+OLDER = "4.4.17"
+NOW = 1_700_000_000.0
+LOST, REFUSED = FAILURES["lost"], FAILURES["refused"]
+ALARM = {"alarms": ["high_cpu"]}
+
+
+@pytest.fixture(autouse=True)
+def reservations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The functions of the module are the node's own here."""
+    monkeypatch.setattr(turns, "reservation", FakeHost())
+
+
+def one(action: Any = "upgrade", **changes: Any) -> Plan:
+    """A plan of one node."""
+    plan = make_plan([["a1"]]) if action == "upgrade" else make_plan([], {"a1": action})
+    plan["nodes"]["a1"].update(changes)  # type: ignore[typeddict-item]
+    return plan
+
+
+def two_hops() -> Plan:
+    """From 4.4.17 over 4.4.18 to 4.4.19, and back the same way."""
+    return one(**{"from": OLDER, "hops": [make_hop(OLD), make_hop(NEW)], "way_back": [OLD, OLDER]})
+
+
+class Run:
+    """One node, its outcome, and turns that it is given."""
+
+    def __init__(self, node: FakeHost, outcome: Outcome, plan: Plan | None = None, **settings: Any) -> None:
+        self.node = node
+        self.outcome = outcome
+        self.plan = plan or one()
+        self.settings = make_settings(verify_seconds=0, **settings)
+        self.facts = node.facts()
+        self.slept: list[float] = []
+        self.message = ""
+        self.changed = False
+
+    def turn(self) -> Turn:
+        return Turn(self.node, "a1", self.plan, self.settings, self.facts, self.outcome, self.slept.append, lambda: NOW)
+
+    def told(self, result: Result) -> Run:
+        self.outcome, self.message, self.changed = result.outcome, result.message, result.changed
+        json.dumps(self.outcome)
+        return self
+
+    def take(self, phase: str, wave: int | None = None, last: bool = True, **decision: Any) -> Run:
+        """A turn in a phase that was decided, in the first wave where the phase has waves."""
+        if wave is None:
+            wave = 1 if phase in ("look", "switch", "rollback") else 0
+        decided = decided_for("switch" if phase == "look" else phase, wave, **decision)
+        return self.told(self.turn().take(phase, wave, decided, last))
+
+    def end(self, **decision: Any) -> Run:
+        return self.told(self.turn().end(decided_for("end", 0, **decision)))
+
+    def hook_failed(self, hook: str, message: str) -> Run:
+        return self.told(self.turn().hook_failed(hook, 2, message))
+
+    @property
+    def failure(self) -> dict[str, Any]:
+        assert self.outcome["failure"] is not None
+        return cast("dict[str, Any]", self.outcome["failure"])
+
+
+def decided_for(phase: str, wave: int, **changes: Any) -> Decision:
+    decision = {
+        "phase": phase, "wave": wave, "rank": 1, "proceed": True, "message": "", "hosts": ["a1"], "first": "a1",
+        "failed": {}, "batches": [], "final": True, "parts": [], "problems": [],
+    }  # fmt: skip
+    return cast(Decision, {**decision, **changes})
+
+
+def release(version: str, state: str, **changes: Any) -> dict[str, Any]:
+    """What the module is asked for."""
+    return {
+        "version": version,
+        "state": state,
+        "package": None,
+        "allow_downgrade": None,
+        "accept": [],
+        "settle_timeout": 30,
+        "timeout": 600,
+        "lock_timeout": 60.0,
+        **changes,
+    }
+
+
+# Reserving
+
+
+def test_reserves_the_node_and_proves_that_its_cluster_is_free() -> None:
+    run = Run(FakeHost(), at("planned"), take_over=["a1"])
+    run.told(run.turn().reserve())
+    assert run.outcome == at("reserved", renewed=NOW)
+    assert run.node.asked == [
+        ("reserve", {"run_id": "run-1", "lease": 120.0, "take_over": ["a1"], "verify_cluster": True})
+    ]
+    assert (run.changed, run.message) == (True, "")
+
+
+def test_reserves_a_node_that_is_done_for_cleaning_it_alone() -> None:
+    run = Run(FakeHost(), at("planned"), one("none", unfinished_run=True))
+    run.told(run.turn().reserve())
+    assert run.outcome["state"] == "reserved"
+    assert run.node.asked_for("reserve")[0]["verify_cluster"] is False
+
+
+@pytest.mark.parametrize(
+    ("outcome", "plan"),
+    [
+        (at("planned"), one("none")),
+        (at("reserved"), one()),
+        (failed_in("reserve"), one()),
+        (at("planned"), one("refuse")),
+    ],
+)
+def test_reserves_nothing_where_there_is_nothing_to_do(outcome: Outcome, plan: Plan) -> None:
+    run = Run(FakeHost(), outcome, plan)
+    assert run.told(run.turn().reserve()).node.steps == []
+    assert run.outcome == outcome
+
+
+def test_a_node_that_another_run_has() -> None:
+    refusal = {"failed": True, "msg": "The run run-0 of ann@tower has it.", "failure_class": "refused"}
+    run = Run(FakeHost(reserve=refusal), at("planned"))
+    run.told(run.turn().reserve())
+    assert run.message == "Reserve the node: The run run-0 of ann@tower has it."
+    assert run.failure == outcomes.make_failure(
+        "reserve",
+        {"task": "Reserve the node", "message": "The run run-0 of ann@tower has it.", "failure_class": "refused"},
+    )
+    assert run.node.steps == ["reserve"], "nothing was done, so there is no evidence"
+    assert run.outcome["renewed"] is None
+
+
+# Staging
+
+
+def test_stages_all_packages_and_then_unpacks_them() -> None:
+    run = Run(FakeHost(OLDER), at("reserved"), two_hops()).take("stage")
+    assert run.node.asked == [
+        ("directory", {"path": PACKAGES, "owner": "emqx"}),
+        *(
+            (
+                "copy",
+                {"source": f"/packages/{name}", "target": f"{PACKAGES}/{name}", "owner": "emqx"},
+            )
+            for name in ("emqx-4.4.18.zip", "emqx-4.4.19.zip")
+        ),
+        *(
+            ("emqx_release", release(version, "staged", package=f"{PACKAGES}/emqx-{version}.zip"))
+            for version in (OLD, NEW)
+        ),
+    ]
+    unpacked = [{"action": "unpack", "version": version} for version in (OLD, NEW)]
+    assert run.outcome == at("staged", actions=unpacked)
+    assert (run.changed, run.message) == (True, "")
+
+
+def test_a_release_that_only_the_node_has_needs_no_package() -> None:
+    run = Run(FakeHost(), at("reserved"), one(hops=[make_hop(package=None, path=None)])).take("stage")
+    assert run.node.steps == ["mkdir", f"staged {NEW}"]
+    assert run.node.asked_for("emqx_release") == [release(NEW, "staged")]
+    assert run.outcome["state"] == "staged"
+
+
+def dry_check(passed: bool) -> dict[str, Any]:
+    return {
+        "changed": True,
+        "actions": [],
+        "dry_check": {"version": OLD, "passed": passed, "message": "no such module"},
+    }
+
+
+def test_the_nodes_own_check_of_the_first_hop_is_heeded() -> None:
+    run = Run(FakeHost(OLDER, **{f"staged {OLD}": dry_check(False)}), at("reserved"), two_hops()).take("stage")
+    assert run.message == "Heed the check of the first hop by the node: no such module"
+    assert (run.failure["phase"], run.failure["message"]) == ("stage", "no such module")
+    assert run.node.steps[-2:] == [f"staged {OLD}", "evidence"], "the next hop is not unpacked"
+
+
+@pytest.mark.parametrize(
+    ("answers", "accept"),
+    [
+        ({f"staged {OLD}": dry_check(True)}, []),
+        ({f"staged {OLD}": dry_check(False)}, ["dry_check"]),
+        # What the second hop needs is there only after the first.
+        ({f"staged {NEW}": dry_check(False)}, []),
+        ({f"staged {OLD}": dict(dry_check(True), dry_check=None)}, []),
+    ],
+)
+def test_other_answers_of_the_check_do_not_count(answers: dict[str, Any], accept: list[str]) -> None:
+    run = Run(FakeHost(OLDER, **answers), at("reserved"), two_hops(), accept=accept).take("stage")
+    assert run.outcome["state"] == "staged"
+
+
+# Looking and switching
+
+
+def test_looks_at_the_node_just_before_its_turn() -> None:
+    run = Run(FakeHost(), at("staged")).take("look", 3)
+    assert run.node.steps == ["reserve", "info"]
+    assert run.node.asked_for("reserve")[0]["verify_cluster"] is True
+    assert run.node.asked_for("emqx_release_info") == [{"old_code": False, "verification": True}]
+    assert run.outcome == at("staged", looked=3, before=read_facts(), renewed=NOW)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ({"running": NEW}, f"The plan was made for {OLD}, and the node now runs {NEW}; plan again."),
+        ({"state": "stopped"}, "The node is stopped, so it is not switched."),
+        (
+            {"cluster": {"running": ["emqx@a1"], "stopped": [], "members": []}},
+            "These members of the cluster are not running: emqx@a2.",
+        ),
+    ],
+)
+def test_a_node_that_is_not_as_planned_any_more_is_left_alone(found: dict[str, Any], message: str) -> None:
+    for phase in ("look", "switch"):
+        run = Run(FakeHost(info=found), at("staged")).take(phase)
+        assert run.failure["phase"] == phase
+        assert run.message == f"Look at the node and its cluster just before its turn: {message}"
+        assert run.node.steps == ["reserve", "info", "evidence"]
+        assert [check["passed"] for check in run.outcome["checks"]].count(False) == 1
+
+
+def test_switches_and_verifies() -> None:
+    run = Run(FakeHost(), at("staged"), accept=["patches", "alarms"]).take("switch")
+    assert run.node.steps == ["reserve", "info", f"current {NEW}", "info"]
+    assert run.node.asked_for("emqx_release") == [
+        release(NEW, "current", package=f"{PACKAGES}/emqx-{NEW}.zip", allow_downgrade=False, accept=["patches"])
+    ]
+    outcome = run.outcome
+    assert (outcome["state"], outcome["looked"], outcome["failure"]) == ("switched", 1, None)
+    assert (outcome["before"], outcome["after"]) == (read_facts(), read_facts(NEW, OLD))
+    assert outcome["actions"] == [{"action": "switch", "version": NEW}]
+    assert outcome["commit_actions"] == []
+    assert all(check["passed"] for check in outcome["checks"])
+    assert len(outcome["checks"]) > 10
+    assert (run.changed, run.message) == (True, "")
+
+
+def test_what_was_looked_at_for_this_wave_is_not_looked_at_again() -> None:
+    before = read_facts(pid=100, connections=20)
+    looked = at("staged", looked=1, before=before)
+    assert Run(FakeHost(), looked).take("switch", 1).node.steps == [f"current {NEW}", "info", "evidence"]
+    healthy = at("staged", looked=1, before=read_facts())
+    run = Run(FakeHost(), healthy).take("switch", 1)
+    assert (run.node.steps, run.outcome["state"]) == ([f"current {NEW}", "info"], "switched")
+    assert Run(FakeHost(), healthy).take("switch", 2).node.steps == ["reserve", "info", f"current {NEW}", "info"]
+
+
+def test_takes_hop_after_hop() -> None:
+    run = Run(FakeHost(OLDER), at("staged"), two_hops()).take("switch")
+    assert run.node.steps == ["reserve", "info", f"current {OLD}", f"current {NEW}", "info"]
+    assert [row["package"] for row in run.node.asked_for("emqx_release")] == [
+        f"{PACKAGES}/emqx-{OLD}.zip",
+        f"{PACKAGES}/emqx-{NEW}.zip",
+    ]
+    assert [row["version"] for row in run.outcome["actions"]] == [OLD, NEW]
+    assert run.outcome["state"] == "switched"
+
+
+def test_errors_in_the_log_of_any_hop_fail_the_switch() -> None:
+    quiet = {"changed": True, "actions": []}
+    answers = {
+        f"current {OLD}": dict(quiet, log_errors=["relup crashed"]),
+        f"current {NEW}": dict(quiet, log_errors=None),
+    }
+    node = FakeHost(OLDER, **answers)
+    run = Run(node, at("staged"), two_hops()).take("switch")
+    assert run.failure["message"] == "The node's log has errors about the switch: relup crashed."
+
+
+@pytest.mark.parametrize(
+    ("purpose", "setting", "allowed"), [("upgrade", False, False), ("upgrade", True, True), ("rollback", False, True)]
+)
+def test_a_downgrade_is_for_those_who_ask_for_it(purpose: Any, setting: bool, allowed: bool) -> None:
+    plan = one()
+    plan["purpose"] = purpose
+    run = Run(FakeHost(), at("staged"), plan, allow_downgrade=setting).take("switch")
+    assert run.node.asked_for("emqx_release")[0]["allow_downgrade"] is allowed
+
+
+def test_commits_each_node_at_once_where_that_is_asked_for() -> None:
+    run = Run(FakeHost(), at("staged"), commit="node").take("switch")
+    assert run.node.steps == ["reserve", "info", f"current {NEW}", "info", f"permanent {NEW}", "info"]
+    assert run.node.asked_for("emqx_release")[1] == release(NEW, "permanent")
+    assert run.outcome["after"] == read_facts(NEW, NEW)
+    assert run.outcome["actions"] == [{"action": "switch", "version": NEW}]
+    assert run.outcome["commit_actions"] == [{"action": "commit", "version": NEW}]
+    assert run.outcome["state"] == "switched"
+    boots = [check for check in run.outcome["checks"] if check["name"] == "boots"]
+    assert boots[0]["expected"] == NEW
+
+
+def test_a_verification_that_fails_is_told_with_its_checks() -> None:
+    run = Run(FakeHost(**{"info#2": {"connections": 4}}), at("staged")).take("switch")
+    message = "The node had 10 clients and has 4; at least 10 are expected."
+    assert run.message == f"Verify that nobody noticed, on the node and in its cluster: {message}"
+    assert run.failure == {
+        "phase": "switch",
+        "task": "Verify that nobody noticed, on the node and in its cluster",
+        "message": message,
+        "failure_class": "",
+        "output": [],
+        "log": ["[error] x"],
+        "crash_dumps": [DUMP],
+    }
+    assert [check["name"] for check in run.outcome["checks"] if not check["passed"]] == ["clients"]
+    assert run.outcome["after"] == read_facts(NEW, OLD), "what the evidence read"
+    assert run.outcome["before"] == read_facts()
+    assert run.outcome["actions"] == [{"action": "switch", "version": NEW}]
+
+
+def test_clients_may_be_missing_as_far_as_is_tolerated() -> None:
+    run = Run(FakeHost(**{"info#2": {"connections": 9}}), at("staged"), client_loss_tolerance="10%").take("switch")
+    assert run.outcome["state"] == "switched"
+
+
+def test_a_verification_is_given_time() -> None:
+    run = Run(FakeHost(**{"info#2": {"connections": 4}, "info#3": {"connections": 5}}), at("staged"))
+    run.settings["verify_seconds"] = 600
+    run.take("switch")
+    assert run.outcome["state"] == "switched"
+    assert run.node.steps[-3:] == ["info", "info", "info"]
+    assert run.slept == [1.0, 1.0]
+
+
+def test_a_failure_keeps_what_the_command_did_and_said() -> None:
+    told: dict[str, Any] = {
+        "failed": True, "msg": "It broke.", "failure_class": "changed", "output": ["one", "two"],
+        "actions": [{"action": "switch", "version": NEW, "rc": 1}], "changed": True,
+    }  # fmt: skip
+    run = Run(FakeHost(OLDER, **{f"current {NEW}": told}), at("staged"), two_hops()).take("switch")
+    assert (run.failure["failure_class"], run.failure["output"]) == ("changed", ["one", "two"])
+    assert run.outcome["actions"] == [{"action": "switch", "version": OLD}, told["actions"][0]]
+    assert run.changed
+    assert run.node.asked_for("emqx_evidence") == [
+        {
+            "since": 1_700_000_000.0,
+            "note": "switch: It broke.",
+        }
+    ]
+    assert run.node.timeouts[-1] == 10.0, "a node that failed is not waited for as long as one that works"
+
+
+# What is gone at once
+
+
+def test_a_node_goes_back_at_once_where_that_is_asked_for() -> None:
+    run = Run(FakeHost(**{"info#2": {"connections": 4}}), at("staged"), on_failure="rollback_node").take("switch")
+    assert run.node.steps == [
+        "reserve", "info", f"current {NEW}", "info", "evidence", "reserve", f"permanent {OLD}", "info",
+    ]  # fmt: skip
+    assert run.outcome["state"] == "rolled_back"
+    assert run.failure["phase"] == "switch"
+    assert run.outcome["after"] == read_facts(OLD)
+    assert run.message == (
+        "Verify that nobody noticed, on the node and in its cluster: The node had 10 clients and has 4; at least 10 "
+        f"are expected. It went back to {OLD}."
+    )
+    assert run.changed
+
+
+def test_a_node_that_cannot_go_back() -> None:
+    answers = {"info#2": {"connections": 4}, f"permanent {OLD}": REFUSED}
+    run = Run(FakeHost(**answers), at("staged"), on_failure="rollback_node").take("switch")
+    assert run.outcome["state"] == "failed"
+    assert run.failure["message"].startswith("The node had 10 clients")
+    assert run.outcome["rollback_message"] == "It was refused."
+    assert run.message.endswith(f"are expected. Switch back to {OLD}: It was refused.")
+    assert run.outcome["after"] == read_facts(NEW, OLD)
+    assert run.node.steps.count("evidence") == 2, "after the way back it is read again"
+
+
+def test_a_node_that_did_not_move_has_nothing_to_go_back_from() -> None:
+    run = Run(FakeHost(**{f"current {NEW}": REFUSED}), at("staged"), on_failure="rollback_node").take("switch")
+    assert (run.outcome["state"], run.outcome["rollback_message"]) == ("failed", "")
+    assert run.node.steps[-1] == "evidence"
+
+
+def test_a_node_of_which_nothing_is_known_may_have_moved() -> None:
+    answers = {f"current {NEW}": LOST, "evidence": {"facts": {}, "log": [], "crash_dumps": []}}
+    run = Run(FakeHost(**answers), at("staged"), on_failure="rollback_node").take("switch")
+    assert run.node.steps[-3:] == ["reserve", f"permanent {OLD}", "info"]
+    assert run.outcome["state"] == "rolled_back"
+
+
+@pytest.mark.parametrize("policy", ["stop", "rollback_wave", "rollback_fleet"])
+def test_other_policies_take_nobody_back_at_once(policy: str) -> None:
+    run = Run(FakeHost(**{"info#2": {"connections": 4}}), at("staged"), on_failure=policy).take("switch")
+    assert run.node.steps[-1] == "evidence"
+    assert run.outcome["state"] == "failed"
+
+
+@pytest.mark.parametrize(("phase", "state"), [("soak", "switched"), ("commit", "soaked")])
+def test_a_node_that_fails_later_waits_for_the_decision(phase: str, state: Any) -> None:
+    node = FakeHost(NEW, OLD, info={"connections": 4})
+    run = Run(node, at(state, before=read_facts(), after=read_facts(NEW, OLD)), on_failure="rollback_node").take(phase)
+    assert run.outcome["state"] == "failed"
+    assert run.node.steps[-1] == "evidence"
+
+
+# Watching
+
+
+def switched(**changes: Any) -> Outcome:
+    return at("switched", looked=1, before=read_facts(), after=read_facts(NEW, OLD), **changes)
+
+
+def test_watches_round_after_round() -> None:
+    run = Run(FakeHost(NEW, OLD, **{"info#1": {"connections": 11}}), switched()).take("soak", last=False)
+    assert run.node.steps == ["reserve", "info"]
+    assert run.node.asked_for("reserve")[0]["verify_cluster"] is False
+    assert run.outcome == switched(renewed=NOW) | {"after": read_facts(NEW, OLD, connections=11)}
+    run.take("soak")
+    assert run.outcome == switched(renewed=NOW) | {"state": "soaked"}
+    assert run.outcome["checks"] == []
+
+
+def test_watches_what_a_restart_would_boot() -> None:
+    """Where each node is committed at once that is the new version, else the old one."""
+    committed = at("switched", before=read_facts(), after=read_facts(NEW, NEW))
+    assert Run(FakeHost(NEW, NEW), committed).take("soak").outcome["state"] == "soaked"
+    assert Run(FakeHost(NEW, OLD), committed).take("soak").failure["message"] == (
+        f"A restart would boot {OLD}, not {NEW}."
+    )
+
+
+def test_watches_a_node_of_an_earlier_run_against_what_was_read_for_the_plan() -> None:
+    """What a run that died left half committed is repaired by the commit, so it is no failure before it."""
+    half = {"boot": {"version": OLD, "consistent": False, "problems": [{"code": "x", "message": "Half."}]}}
+    run = Run(FakeHost(NEW, OLD, info=half), at("reserved"), one("commit")).take("soak")
+    assert run.outcome["state"] == "soaked"
+    assert run.outcome["before"] == read_facts(NEW, OLD)
+    assert run.outcome["after"] == read_facts(NEW, OLD, **half)
+    fresh = Run(FakeHost(NEW, OLD, info=half), switched()).take("soak")
+    assert fresh.failure["message"] == "Half."
+
+
+# Committing
+
+
+def soaked() -> Outcome:
+    return at("soaked", looked=1, before=read_facts(), after=read_facts(NEW, OLD))
+
+
+def test_commits_and_clears_up() -> None:
+    run = Run(FakeHost(NEW, OLD), soaked()).take("commit")
+    assert run.node.steps == [f"permanent {NEW}", "info", f"remove {PACKAGES}"]
+    assert run.node.asked_for("emqx_release") == [release(NEW, "permanent")]
+    assert run.outcome["state"] == "committed"
+    assert run.outcome["after"] == read_facts(NEW, NEW)
+    assert run.outcome["commit_actions"] == [{"action": "commit", "version": NEW}]
+    assert all(check["passed"] for check in run.outcome["checks"])
+
+
+# Going back
+
+
+def test_goes_back_hop_after_hop() -> None:
+    plan = two_hops()
+    before = read_facts(OLDER)
+    run = Run(FakeHost(NEW, OLDER), at("switched", before=before, after=read_facts(NEW, OLDER)), plan)
+    run.take("rollback")
+    assert run.node.steps == ["reserve", f"current {OLD}", f"permanent {OLDER}", "info"]
+    assert run.node.asked_for("emqx_release") == [
+        release(OLD, "current", allow_downgrade=True),
+        release(OLDER, "permanent", allow_downgrade=True),
+    ]
+    assert (run.outcome["state"], run.outcome["failure"]) == ("rolled_back", None)
+    assert (run.outcome["before"], run.outcome["after"]) == (before, read_facts(OLDER))
+    assert (run.changed, run.message) == (True, "")
+
+
+def test_a_planned_way_back_is_held_against_what_was_read_for_the_plan() -> None:
+    plan = one(**{"from": NEW, "to": OLD, "way_back": [OLD]})
+    plan["purpose"] = "rollback"
+    run = Run(FakeHost(NEW), at("reserved"), plan).take("rollback")
+    assert run.outcome["state"] == "rolled_back"
+    assert run.outcome["before"] == read_facts(NEW)
+
+
+def test_a_failed_node_goes_back_when_it_is_decided() -> None:
+    failed = failed_in("switch", before=read_facts(), after=read_facts(NEW, OLD))
+    run = Run(FakeHost(NEW, OLD), failed).take("rollback")
+    assert run.outcome["state"] == "rolled_back"
+    assert run.outcome["failure"] == failed["failure"]
+    assert run.outcome["after"] == read_facts(OLD)
+
+
+def test_an_alarm_that_the_switch_raised_outlives_it() -> None:
+    run = Run(FakeHost(NEW, OLD, info=ALARM), switched()).take("rollback")
+    assert run.outcome["state"] == "rolled_back"
+    gone = Run(FakeHost(NEW, OLD, info={"sessions": 1}), switched()).take("rollback")
+    assert gone.failure["message"] == "The node had 12 sessions and has 1; at least 12 are expected."
+
+
+def test_no_way_back() -> None:
+    run = Run(FakeHost(NEW, OLD), switched(), one(way_back=[])).take("rollback")
+    message = (
+        "No relup on the node leads back to the version that it ran before; only a restart in a maintenance window "
+        f"brings {OLD} back."
+    )
+    assert run.message == f"Find the way back: {message}"
+    assert (run.failure["phase"], run.failure["message"]) == ("rollback", message)
+    assert run.node.steps == ["reserve", "evidence"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "task", "runs"),
+    [
+        ({f"current {OLD}": REFUSED}, f"Switch back to {OLD}", NEW),
+        ({f"permanent {OLDER}": LOST}, f"Switch back to {OLDER}", OLD),
+        ({"info": {"connections": 1}}, "Verify that nobody noticed the way back", OLDER),
+    ],
+)
+def test_a_way_back_that_fails_is_read_again(answers: dict[str, Any], task: str, runs: str) -> None:
+    failed = failed_in("switch", "first", before=read_facts(OLDER), after=read_facts(NEW, OLDER))
+    run = Run(FakeHost(NEW, OLDER, **answers), failed, two_hops()).take("rollback")
+    assert run.message.startswith(f"{task}: ")
+    assert run.outcome["state"] == "failed"
+    assert run.failure["message"] == "first"
+    assert run.message == f"{task}: {run.outcome['rollback_message']}"
+    assert run.outcome["after"] is not None
+    assert run.outcome["after"]["running"] == runs, "what it really runs"
+    assert run.node.steps[-1] == "evidence"
+    assert run.outcome["reached"]
+
+
+# A failing step, whichever it is, in whatever way
+
+STEPS: dict[str, tuple[Outcome, str, list[tuple[str, str]]]] = {
+    "stage": (
+        at("reserved"),
+        OLDER,
+        [
+            ("mkdir", "Make the directory for packages"),
+            (f"copy emqx-{OLD}.zip", f"Copy the package emqx-{OLD}.zip"),
+            (f"copy emqx-{NEW}.zip", f"Copy the package emqx-{NEW}.zip"),
+            (f"staged {OLD}", f"Unpack and check {OLD}"),
+            (f"staged {NEW}", f"Unpack and check {NEW}"),
+        ],
+    ),
+    "look": (
+        at("staged"),
+        OLDER,
+        [
+            ("reserve", "Prove that no other run works on the cluster"),
+            ("info", "Look at the node and its cluster just before its turn"),
+        ],
+    ),
+    "switch": (
+        at("staged"),
+        OLDER,
+        [
+            ("reserve", "Prove that no other run works on the cluster"),
+            ("info", "Look at the node and its cluster just before its turn"),
+            (f"current {OLD}", f"Switch to {OLD}, so that a restart would still bring the old version back"),
+            (f"current {NEW}", f"Switch to {NEW}, so that a restart would still bring the old version back"),
+            ("info", "Verify that nobody noticed, on the node and in its cluster"),
+            (f"permanent {NEW}", f"Make {NEW} permanent, so that a restart boots it"),
+            ("info", "Verify what a restart would boot"),
+        ],
+    ),
+    "soak": (
+        at("switched", before=read_facts(OLDER), after=read_facts(NEW, OLDER)),
+        NEW,
+        [("reserve", "Renew the reservation"), ("info", "Verify that nobody notices")],
+    ),
+    "commit": (
+        at("soaked", before=read_facts(OLDER), after=read_facts(NEW, OLDER)),
+        NEW,
+        [
+            (f"permanent {NEW}", f"Make {NEW} permanent, so that a restart boots it"),
+            ("info", "Verify what a restart would boot"),
+            (f"remove {PACKAGES}", "Remove the staged packages"),
+        ],
+    ),
+    "rollback": (
+        at("switched", before=read_facts(OLDER), after=read_facts(NEW, OLDER)),
+        NEW,
+        [
+            ("reserve", "Renew the reservation"),
+            (f"current {OLD}", f"Switch back to {OLD}"),
+            (f"permanent {OLDER}", f"Switch back to {OLDER}"),
+            ("info", "Verify that nobody noticed the way back"),
+        ],
+    ),
+}
+
+
+def taken(phase: str, answers: dict[str, Any], **settings: Any) -> Run:
+    outcome, running, _steps = STEPS[phase]
+    node = FakeHost(running, OLDER, **answers)
+    return Run(node, outcome, two_hops(), **{"commit": "node" if phase == "switch" else "fleet", **settings}).take(
+        phase
+    )
+
+
+@pytest.mark.parametrize("phase", STEPS)
+def test_the_steps_of_a_phase(phase: str) -> None:
+    """So that no step is missing below."""
+    run = taken(phase, {})
+    assert run.node.steps == [step for step, _task in STEPS[phase][2]]
+    assert run.outcome["failure"] is None
+
+
+def failing_steps() -> Sequence[Any]:
+    found = []
+    for phase, (_outcome, _running, steps) in STEPS.items():
+        names = [step for step, _task in steps]
+        for place, (step, task) in enumerate(steps):
+            key = f"{step}#{names[: place + 1].count(step)}"
+            found.append(pytest.param(phase, place, key, task, id=f"{phase}: {key}"))
+    return found
+
+
+@pytest.mark.parametrize(("phase", "place", "step", "task"), failing_steps())
+@pytest.mark.parametrize("kind", FAILURES)
+@pytest.mark.parametrize("evidence", [None, "lost", "crash"])
+def test_every_step_may_fail_in_every_way(
+    phase: str, place: int, step: str, task: str, kind: str, evidence: str | None
+) -> None:
+    answers = {step: FAILURES[kind]} | ({"evidence": FAILURES[evidence]} if evidence else {})
+    run = taken(phase, answers)
+    message = FAILURES[kind].get("msg", "it did not say why")
+    assert run.outcome["state"] == "failed"
+    assert (run.failure["phase"], run.failure["task"], run.failure["message"]) == (phase, task, message)
+    assert run.failure["failure_class"] == FAILURES[kind].get("failure_class", "")
+    assert run.message == f"{task}: {message}"
+    done = [name for name, _task in STEPS[phase][2]][: place + 1]
+    assert run.node.steps == [*done, "evidence"]
+    assert run.node.asked_for("emqx_evidence")[0]["note"] == f"{phase}: {message}"
+    outcome = run.outcome
+    assert outcome["before"] is not None
+    assert outcome["before"]["running"] == OLDER
+    if evidence:
+        assert (outcome["after"], outcome["reached"]) == (None, False)
+        assert (run.failure["log"], run.failure["crash_dumps"]) == ([], [])
+    else:
+        assert outcome["after"] == run.node.facts()
+        assert outcome["reached"] is True
+        assert (run.failure["log"], run.failure["crash_dumps"]) == (["[error] x"], [DUMP])
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_reservation_may_fail_in_every_way(kind: str) -> None:
+    run = Run(FakeHost(reserve=FAILURES[kind]), at("planned"))
+    run.told(run.turn().reserve())
+    assert run.outcome["state"] == "failed"
+    assert (run.failure["phase"], run.failure["task"]) == ("reserve", "Reserve the node")
+    assert run.node.steps == ["reserve"]
+
+
+@pytest.mark.parametrize("step", ["reserve#2", f"current {OLD}#2", f"permanent {OLDER}#1", "info#3"])
+@pytest.mark.parametrize("kind", FAILURES)
+def test_every_step_of_a_way_back_at_once_may_fail_in_every_way(step: str, kind: str) -> None:
+    answers = {"info#2": {"connections": 4}, step: FAILURES[kind]}
+    run = taken("switch", answers, commit="fleet", on_failure="rollback_node")
+    assert run.outcome["state"] == "failed"
+    assert run.failure["phase"] == "switch"
+    assert run.outcome["rollback_message"] == FAILURES[kind].get("msg", "it did not say why")
+    assert run.outcome["after"] == run.node.facts()
+    assert run.node.steps[-1] == "evidence"
+
+
+# Hooks
+
+
+@pytest.mark.parametrize("hook", ["before_fleet", "before_wave", "after_wave", "after_fleet"])
+def test_a_hook_that_was_run_for_many_is_noted(hook: str) -> None:
+    run = Run(FakeHost(), at("staged")).hook_failed(hook, " no route\n")
+    assert run.message == f"The hook {hook} failed: no route"
+    assert run.outcome == at("staged", hook_failures=[{"hook": hook, "wave": 2, "message": "no route"}])
+    assert run.node.steps == []
+
+
+@pytest.mark.parametrize("hook", ["before_node", "after_node"])
+def test_a_hook_of_the_node_fails_it(hook: str) -> None:
+    outcome = at("staged", before=read_facts()) if hook == "before_node" else switched()
+    run = Run(FakeHost(OLD if hook == "before_node" else NEW, OLD), outcome).hook_failed(hook, "no route")
+    assert run.message == f"hook {hook}: The hook {hook} failed: no route"
+    assert run.failure["phase"] == hook
+    assert run.failure["task"] == f"hook {hook}"
+    assert run.failure["message"] == f"The hook {hook} failed: no route"
+    assert run.failure["log"] == ["[error] x"]
+    assert run.node.steps == ["evidence"]
+    assert run.outcome["state"] == "failed"
+
+
+@pytest.mark.parametrize("message", ["", "  \n"])
+def test_a_hook_whose_tasks_were_not_there_has_a_reason_too(message: str) -> None:
+    said = "its tasks could not be loaded; the error is above."
+    assert Run(FakeHost(), at("staged")).hook_failed("before_wave", message).message == (
+        f"The hook before_wave failed: {said}"
+    )
+    run = Run(FakeHost(), at("staged")).hook_failed("before_node", message)
+    assert run.failure["message"] == f"The hook before_node failed: {said}"
+
+
+def test_a_node_whose_hook_fails_after_the_switch_goes_back_at_once_where_that_is_asked_for() -> None:
+    run = Run(FakeHost(NEW, OLD), switched(), on_failure="rollback_node").hook_failed("after_node", "no route")
+    assert run.outcome["state"] == "rolled_back"
+    assert run.message == f"hook after_node: The hook after_node failed: no route It went back to {OLD}."
+    before = Run(FakeHost(), at("staged"), on_failure="rollback_node").hook_failed("before_node", "no route")
+    assert before.node.steps == ["evidence"]
+
+
+# Whose turn it is
+
+
+@pytest.mark.parametrize(
+    ("phase", "wave", "decision"),
+    [
+        ("switch", 1, decided_for("switch", 2)),
+        ("switch", 1, decided_for("soak", 0)),
+        ("look", 1, decided_for("look", 1)),
+        ("look", 2, decided_for("switch", 1)),
+        ("stage", 0, decided_for("reserve", 0)),
+        ("soak", 0, decided_for("commit", 0)),
+        ("rollback", 1, decided_for("rollback", 2)),
+        ("commit", 0, decided_for("end", 0)),
+    ],
+)
+def test_a_decision_of_another_time_is_no_turn(phase: str, wave: int, decision: Decision) -> None:
+    """A node that was lost comes back to phases that are over, or to the next ones with an old decision."""
+    for state in PROGRESS[1:5]:
+        run = Run(FakeHost(), at(state))
+        decision["failed"] = {"a1": outcomes.make_failure("stage", {})}
+        result = run.turn().take(phase, wave, decision)
+        assert (result.outcome, result.message, result.changed) == (at(state), "", False)
+        assert run.node.steps == []
+
+
+@pytest.mark.parametrize("phase", ["stage", "look", "switch", "soak", "commit", "rollback"])
+def test_whoever_is_not_named_keeps_its_reservation(phase: str) -> None:
+    state: Any = {"stage": "reserved", "soak": "switched", "commit": "soaked", "rollback": "switched"}.get(
+        phase, "staged"
+    )
+    for changes in ({"hosts": ["a2"]}, {"proceed": False}):
+        run = Run(FakeHost(), at(state)).take(phase, **changes)
+        assert run.node.steps == ["renew"]
+        assert run.outcome == at(state, renewed=NOW)
+        assert (run.changed, run.message) == (False, "")
+
+
+@pytest.mark.parametrize(
+    ("phase", "outcome"),
+    [
+        ("stage", at("staged")),
+        ("stage", at("planned")),
+        ("switch", at("planned")),
+        ("switch", at("switched")),
+        ("soak", at("staged")),
+        ("commit", at("switched")),
+        ("switch", failed_in("stage")),
+        ("soak", failed_in("switch")),
+        ("commit", failed_in("soak")),
+        ("rollback", at("planned")),
+        ("rollback", at("staged")),
+        ("rollback", at("rolled_back")),
+    ],
+)
+def test_a_turn_begins_only_from_where_the_phase_begins(phase: str, outcome: Outcome) -> None:
+    run = Run(FakeHost(), dict(outcome, renewed=NOW)).take(phase)  # type: ignore[arg-type]
+    assert run.node.steps == []
+    assert run.outcome == dict(outcome, renewed=NOW)
+
+
+@pytest.mark.parametrize("phase", ["stage", "look", "switch", "soak", "commit"])
+def test_a_failure_that_was_decided_is_the_nodes_own_from_then_on(phase: str) -> None:
+    failure = outcomes.make_failure("before_wave", {"message": "The hook before_wave failed: no"})
+    state: Any = {"stage": "reserved", "soak": "switched", "commit": "soaked"}.get(phase, "staged")
+    turns_or_not: list[dict[str, Any]] = [{}, {"hosts": []}, {"proceed": False}]
+    for changes in turns_or_not:
+        run = Run(FakeHost(), at(state)).take(phase, failed={"a1": failure, "a2": failure}, **changes)
+        assert run.outcome == outcomes.fail(at(state), "before_wave", failure)
+        assert (run.node.steps, run.message) == ([], "")
+    known = failed_in("stage", "its own")
+    assert Run(FakeHost(), known).take(phase, failed={"a1": failure}).outcome == known
+    well = Run(FakeHost(), at(state, renewed=NOW)).take(phase, hosts=[], failed={"a2": failure})
+    assert well.outcome == at(state, renewed=NOW)
+
+
+def test_a_node_that_failed_with_the_others_goes_back_with_them() -> None:
+    failure = outcomes.make_failure("after_wave", {"message": "The hook after_wave failed: no"})
+    run = Run(FakeHost(NEW, OLD), switched()).take("rollback", failed={"a1": failure})
+    assert run.outcome["state"] == "rolled_back"
+    assert run.outcome["failure"] == failure
+
+
+# Keeping a reservation
+
+
+@pytest.mark.parametrize("state", ["reserved", "staged", "switched", "soaked"])
+@pytest.mark.parametrize(
+    ("renewed", "due"),
+    [(None, True), (0.0, True), (NOW - 36, True), (NOW - 35.9, False), (NOW, False), (NOW + 9, False)],
+)
+def test_renews_only_when_it_is_time(state: Any, renewed: float | None, due: bool) -> None:
+    for keep in (True, False):
+        run = Run(FakeHost(), at(state, renewed=renewed), lease_seconds=120)
+        run.told(run.turn().nothing(keep))
+        assert run.node.steps == (["renew"] if due and keep else [])
+        assert run.outcome == at(state, renewed=NOW if due and keep else renewed)
+    assert run.node.asked_for("renew") == []
+
+
+def test_a_renewal_names_the_run_and_its_lease() -> None:
+    run = Run(FakeHost(), at("staged"), lease_seconds=90)
+    run.told(run.turn().nothing(keep=True))
+    assert run.node.asked == [("renew", {"run_id": "run-1", "lease": 90.0})]
+
+
+@pytest.mark.parametrize("outcome", [at("planned"), at("committed"), at("rolled_back")])
+def test_what_is_not_reserved_or_done_is_not_renewed(outcome: Outcome) -> None:
+    run = Run(FakeHost(), outcome)
+    run.told(run.turn().nothing(keep=True))
+    assert run.node.steps == []
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_renewal_that_fails_is_tried_again_and_is_no_failure(kind: str) -> None:
+    run = Run(FakeHost(renew=FAILURES[kind]), at("staged", renewed=1.0))
+    run.told(run.turn().nothing(keep=True))
+    assert run.outcome == at("staged", renewed=1.0)
+    assert run.message == ""
+
+
+# In check mode
+
+
+@pytest.mark.parametrize("commit", ["fleet", "node", "never"])
+def test_previews_every_hop(commit: str) -> None:
+    run = Run(FakeHost(OLDER), at("planned"), two_hops(), commit=commit)
+    run.told(run.turn().preview())
+    last = "current" if commit == "never" else "permanent"
+    assert run.node.asked == [
+        ("emqx_release", release(OLD, "current", allow_downgrade=False)),
+        ("emqx_release", release(NEW, last, allow_downgrade=False)),
+    ]
+    assert run.message == ""
+    assert run.outcome["state"] == "planned"
+
+
+def test_previews_a_commit() -> None:
+    purposes: tuple[Purpose, ...] = ("upgrade", "commit")
+    for purpose in purposes:
+        plan = one("commit")
+        plan["purpose"] = purpose
+        run = Run(FakeHost(NEW, OLD), at("planned"), plan, commit="fleet" if purpose == "upgrade" else "never")
+        run.told(run.turn().preview())
+        assert run.node.steps == [f"permanent {NEW}"]
+
+
+def test_previews_a_downgrade_that_is_allowed() -> None:
+    plan = one(**{"from": NEW, "to": OLD, "hops": [make_hop(OLD)]})
+    run = Run(FakeHost(NEW), at("planned"), plan, allow_downgrade=True)
+    run.told(run.turn().preview())
+    assert run.node.asked_for("emqx_release") == [release(OLD, "permanent", allow_downgrade=True)]
+
+
+def test_previews_a_way_back_as_it_would_be_gone() -> None:
+    plan = one(
+        **{"from": NEW, "to": OLDER, "hops": [make_hop(OLDER, package=None, path=None)], "way_back": [OLD, OLDER]}
+    )
+    plan["purpose"] = "rollback"
+    run = Run(FakeHost(NEW), at("planned"), plan, commit="never")
+    run.told(run.turn().preview())
+    assert run.node.asked_for("emqx_release") == [
+        release(OLD, "current", allow_downgrade=True),
+        release(OLDER, "permanent", allow_downgrade=True),
+    ]
+
+
+@pytest.mark.parametrize("action", ["none", "refuse"])
+def test_previews_nothing_where_there_is_nothing_to_do(action: Any) -> None:
+    run = Run(FakeHost(), at("planned"), one(action))
+    assert run.told(run.turn().preview()).node.steps == []
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_preview_that_fails_says_so_and_is_no_outcome(kind: str) -> None:
+    run = Run(FakeHost(**{f"permanent {NEW}": FAILURES[kind]}), at("planned"))
+    run.told(run.turn().preview())
+    assert run.message == f"Show the steps to {NEW}: {FAILURES[kind].get('msg', 'it did not say why')}"
+    assert run.outcome["failure"] is None
+    assert "evidence" not in run.node.steps
+
+
+# The end
+
+
+def test_a_node_that_is_done_is_given_up() -> None:
+    done = at("committed", before=read_facts(), after=read_facts(NEW))
+    run = Run(FakeHost(NEW), done).end()
+    assert run.node.asked == [("give up", {"run_id": "run-1", "parked": False, "lease": 120.0})]
+    assert run.outcome == done
+    assert (run.message, run.outcome["reached"]) == ("", True)
+
+
+@pytest.mark.parametrize("state", ["reserved", "staged"])
+def test_a_node_that_had_no_turn_is_read(state: Any) -> None:
+    run = Run(FakeHost(), at(state)).end()
+    assert run.node.steps == ["info", "give up"]
+    assert run.node.asked_for("emqx_release_info") == [{"old_code": False}]
+    assert run.node.timeouts == [10.0]
+    assert run.outcome == at(state, after=read_facts())
+
+
+def test_a_node_that_failed_is_read_again() -> None:
+    run = Run(FakeHost(OLD), failed_in("switch", after=read_facts(NEW, OLD))).end()
+    assert run.outcome["after"] == read_facts(OLD)
+    assert run.node.steps == ["info", "give up"]
+
+
+def test_a_node_that_never_had_a_reservation_gives_none_up() -> None:
+    run = Run(FakeHost(), at("planned")).end()
+    assert run.node.steps == ["info"]
+    assert run.outcome == at("planned", after=read_facts())
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_node_that_is_not_there_at_the_end_keeps_its_reservation(kind: str) -> None:
+    gone = {"info": FAILURES[kind], "give up": FAILURES[kind]}
+    for outcome in (failed_in("switch", after=read_facts(NEW, OLD)), at("staged")):
+        run = Run(FakeHost(**gone), outcome).end()
+        kept = {"kept": True, "message": FAILURES[kind].get("msg", "")}
+        assert (run.outcome["after"], run.outcome["reached"]) == (None, False)
+        assert run.outcome["reservation"] == kept
+        assert run.outcome["state"] == outcome["state"]
+        assert run.message == ""
+    went = outcomes.advance(failed_in("switch"), "rollback", after=read_facts())
+    assert Run(FakeHost(**gone), went).end().outcome["after"] is None, "what it ran is not what it runs"
+
+
+def test_what_was_read_last_of_a_node_that_is_well_stays() -> None:
+    run = Run(FakeHost(**{"give up": LOST}), at("soaked", after=read_facts(NEW, OLD))).end()
+    assert run.outcome["after"] == read_facts(NEW, OLD)
+    assert run.outcome["reached"] is True
+    assert run.outcome["reservation"] == {"kept": True, "message": LOST["msg"]}
+
+
+def test_a_node_that_came_back_gives_up_what_was_kept() -> None:
+    kept = {"kept": True, "message": "m"}
+    run = Run(FakeHost(), at("committed", after=read_facts(NEW), reservation=kept)).end()
+    assert run.outcome["reservation"] is None
+
+
+@pytest.mark.parametrize(
+    ("run_id", "final", "step"),
+    [("night", False, "park"), ("night", True, "give up"), (None, False, "give up"), ("", False, "give up")],
+)
+def test_a_job_with_others_to_come_parks_the_reservation(run_id: str | None, final: bool, step: str) -> None:
+    run = Run(FakeHost(), at("staged", after=read_facts()), run_id=run_id, lease_seconds=90).end(final=final)
+    assert run.node.asked == [(step, {"run_id": "run-1", "parked": step == "park", "lease": 90.0})]
+
+
+def test_the_last_look_learns_what_was_decided_meanwhile() -> None:
+    failure = outcomes.make_failure("after_wave", {"message": "The hook after_wave failed: no"})
+    run = Run(FakeHost(NEW, OLD), switched()).end(failed={"a1": failure}, proceed=False)
+    assert run.outcome["failure"] == failure
+    assert run.node.steps == ["info", "give up"]
+    own = failed_in("switch", "its own")
+    assert Run(FakeHost(), own).end(failed={"a1": failure}).outcome["failure"] == own["failure"]
+
+
+def test_what_a_run_that_died_left_on_a_node_that_is_done_is_removed() -> None:
+    plan = one("none", unfinished_run=True)
+    run = Run(FakeHost(NEW), at("reserved"), plan, run_id="night").end(final=False)
+    assert run.node.steps == ["info", f"remove {PACKAGES}", "give up"]
+    run = Run(FakeHost(NEW), failed_in("reserve"), plan).end()
+    assert run.node.steps == ["info", "give up"], "what another run has is not ours to clear up"
+    assert Run(FakeHost(NEW, **{f"remove {PACKAGES}": LOST}), at("reserved"), plan).end().message == ""
+
+
+@pytest.mark.parametrize("action", ["none", "refuse"])
+def test_a_node_with_nothing_to_do_is_left_alone(action: Any) -> None:
+    run = Run(FakeHost(), at("planned"), one(action)).end()
+    assert run.node.steps == []
+    assert run.outcome == at("planned")
