@@ -71,6 +71,8 @@ class ActionModule(ActionBase):
         named = decision is not None and state.host in decision["hosts"] and not state.is_late
         in_turn = named and taken.outcome["failure"] is None
         result.update(changed=taken.changed, outcome=taken.outcome, in_turn=in_turn)
+        if node.connection_losses:
+            result["connection_losses"] = node.connection_losses
         if taken.diff:
             result["diff"] = taken.diff
         if taken.message:

@@ -64,7 +64,7 @@ first:
   description: The host that runs what is run once for all of them; none if there is no such host.
   returned: success
   type: str
-failed:
+failures:
   description: The failure of each host that failed, by its name.
   returned: success
   type: dict

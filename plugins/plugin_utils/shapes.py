@@ -169,7 +169,7 @@ class Decision(TypedDict):
     message: str
     hosts: list[str]
     first: str | None
-    failed: dict[str, Failure]
+    failures: dict[str, Failure]
     batches: list[list[str]]
     final: bool
     parts: list[str]

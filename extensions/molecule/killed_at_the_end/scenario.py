@@ -13,7 +13,7 @@ STAGED = "/opt/emqx/data/fleet/packages"
 def converge(scenario: Scenario) -> None:
     """Do it."""
     outcome = scenario.playbook_killed(
-        "upgrade", "killed", on="TASK .*Put together what happened", emqx_upgrade_version=NEW
+        "upgrade", "killed", on="TASK .*Decide what is left to be done", emqx_upgrade_version=NEW
     )
     scenario.keep("killed", outcome.killed)
     # As if it had died a little earlier, while it removed the packages that it had brought.

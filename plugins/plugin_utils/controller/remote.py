@@ -97,6 +97,8 @@ class Node:
         self._task_vars = task_vars
         self._executable = settings.get("executable") or None
         self.reconnect_timeout = float(settings.get("reconnect_timeout") or 0)
+        #: How often the connection was lost and came back.
+        self.connection_losses = 0
 
     def run(self, module: str, arguments: dict[str, Any], reconnect_timeout: float | None = None) -> dict[str, Any]:
         """The result of a module of this collection; arguments that are None are left out."""
@@ -104,7 +106,9 @@ class Node:
         if self._executable:
             given["executable"] = self._executable
         timeout = self.reconnect_timeout if reconnect_timeout is None else reconnect_timeout
-        return run_module(self._action, module, given, self._task_vars, timeout)
+        answer = run_module(self._action, module, given, self._task_vars, timeout)
+        self.connection_losses += int(answer.get("connection_losses") or 0)
+        return answer
 
     def make_directory(self, path: str, owner: str) -> dict[str, Any]:
         """Result of making a directory of mode 0755."""

@@ -112,7 +112,7 @@ class Turn:
         """
         if decision["phase"] != _DECIDED_AS.get(phase, phase) or decision["wave"] != wave:
             return self._result()
-        failure = decision["failed"].get(self._host)
+        failure = decision["failures"].get(self._host)
         if failure is not None and not outcomes.is_failed(self._outcome):
             self._outcome = outcomes.fail(self._outcome, failure["phase"], failure)
         mine = decision["proceed"] and self._host in decision["hosts"]
@@ -174,7 +174,7 @@ class Turn:
 
     def end(self, decision: Decision) -> Result:
         """Look at a node of which not all is known, and give it up, or park it for the next job of the same run."""
-        failure = decision["failed"].get(self._host)
+        failure = decision["failures"].get(self._host)
         if failure is not None and not outcomes.is_failed(self._outcome):
             self._outcome = outcomes.fail(self._outcome, failure["phase"], failure)
         outcome = self._outcome

@@ -337,7 +337,7 @@ def decide(
         "message": message,
         "hosts": hosts,
         "first": living[0] if living else None,
-        "failed": {host: outcome["failure"] for host, outcome in view.items() if outcome["failure"] is not None},
+        "failures": {host: outcome["failure"] for host, outcome in view.items() if outcome["failure"] is not None},
         "batches": [list(batch) for batch in back],
         "final": is_final(plan, view, rules),
         "parts": list(rules.parts),

@@ -91,7 +91,7 @@ def test_a_hook_whose_host_was_lost_failed_for_its_wave() -> None:
     found = {**STAGED, "a1": at("switched")}
     play = {"ansible_play_hosts": ["a1", "b1"]}
     result = decide("switch", found, 2, before(), ran="before_wave", variables=play)
-    assert {host: row["message"] for host, row in result["failed"].items()} == {"a2": LOST_ON_A2, "b1": LOST_ON_A2}
+    assert {host: row["message"] for host, row in result["failures"].items()} == {"a2": LOST_ON_A2, "b1": LOST_ON_A2}
     assert (result["problems"], result["proceed"], result["hosts"]) == ([LOST_ON_A2], False, [])
 
 
@@ -107,7 +107,7 @@ def test_a_hook_whose_host_was_lost_failed_for_its_wave() -> None:
 def test_a_hook_that_was_not_lost_with_its_host(decisions: Any, play: list[str], ran: str) -> None:
     found = {**STAGED, "a1": at("switched")}
     result = decide("switch", found, 2, decisions, ran=ran, variables={"ansible_play_hosts": play})
-    assert (result["failed"], result["problems"], result["proceed"]) == ({}, [], True)
+    assert (result["failures"], result["problems"], result["proceed"]) == ({}, [], True)
 
 
 def test_a_host_whose_hook_could_not_be_loaded_is_not_lost() -> None:
@@ -119,7 +119,7 @@ def test_a_host_whose_hook_could_not_be_loaded_is_not_lost() -> None:
     }
     play = {"ansible_play_hosts": ["a1", "b1"]}
     result = decide("switch", found, 2, before(), ran="before_wave", variables=play)
-    assert {row["message"] for row in result["failed"].values()} == {"The hook before_wave failed: no file"}
+    assert {row["message"] for row in result["failures"].values()} == {"The hook before_wave failed: no file"}
     assert result["problems"] == []
 
 

@@ -100,7 +100,7 @@ class Run:
 def decided_for(phase: str, wave: int, **changes: Any) -> Decision:
     decision = {
         "phase": phase, "wave": wave, "rank": 1, "proceed": True, "message": "", "hosts": ["a1"], "first": "a1",
-        "failed": {}, "batches": [], "final": True, "parts": [], "problems": [],
+        "failures": {}, "batches": [], "final": True, "parts": [], "problems": [],
     }  # fmt: skip
     return cast(Decision, {**decision, **changes})
 
@@ -764,7 +764,7 @@ def test_a_decision_of_another_time_is_no_turn(phase: str, wave: int, decision: 
     """A node that was lost comes back to phases that are over, or to the next ones with an old decision."""
     for state in PROGRESS[1:5]:
         run = Run(FakeHost(), at(state))
-        decision["failed"] = {"a1": outcomes.make_failure("stage", {})}
+        decision["failures"] = {"a1": outcomes.make_failure("stage", {})}
         result = run.turn().take(phase, wave, decision)
         assert (result.outcome, result.message, result.changed) == (at(state), "", False)
         assert run.node.steps == []
@@ -811,18 +811,18 @@ def test_a_failure_that_was_decided_is_the_nodes_own_from_then_on(phase: str) ->
     state: Any = {"stage": "reserved", "soak": "switched", "commit": "soaked"}.get(phase, "staged")
     turns_or_not: list[dict[str, Any]] = [{}, {"hosts": []}, {"proceed": False}]
     for changes in turns_or_not:
-        run = Run(FakeHost(), at(state)).take(phase, failed={"a1": failure, "a2": failure}, **changes)
+        run = Run(FakeHost(), at(state)).take(phase, failures={"a1": failure, "a2": failure}, **changes)
         assert run.outcome == outcomes.fail(at(state), "before_wave", failure)
         assert (run.node.steps, run.message) == ([], "")
     known = failed_in("stage", "its own")
-    assert Run(FakeHost(), known).take(phase, failed={"a1": failure}).outcome == known
-    well = Run(FakeHost(), at(state, renewed=NOW)).take(phase, hosts=[], failed={"a2": failure})
+    assert Run(FakeHost(), known).take(phase, failures={"a1": failure}).outcome == known
+    well = Run(FakeHost(), at(state, renewed=NOW)).take(phase, hosts=[], failures={"a2": failure})
     assert well.outcome == at(state, renewed=NOW)
 
 
 def test_a_node_that_failed_with_the_others_goes_back_with_them() -> None:
     failure = outcomes.make_failure("after_wave", {"message": "The hook after_wave failed: no"})
-    run = Run(FakeHost(NEW, OLD), switched()).take("rollback", failed={"a1": failure})
+    run = Run(FakeHost(NEW, OLD), switched()).take("rollback", failures={"a1": failure})
     assert run.outcome["state"] == "rolled_back"
     assert run.outcome["failure"] == failure
 
@@ -996,11 +996,11 @@ def test_a_job_with_others_to_come_parks_the_reservation(run_id: str | None, fin
 
 def test_the_last_look_learns_what_was_decided_meanwhile() -> None:
     failure = outcomes.make_failure("after_wave", {"message": "The hook after_wave failed: no"})
-    run = Run(FakeHost(NEW, OLD), switched()).end(failed={"a1": failure}, proceed=False)
+    run = Run(FakeHost(NEW, OLD), switched()).end(failures={"a1": failure}, proceed=False)
     assert run.outcome["failure"] == failure
     assert run.node.steps == ["info", "give up"]
     own = failed_in("switch", "its own")
-    assert Run(FakeHost(), own).end(failed={"a1": failure}).outcome["failure"] == own["failure"]
+    assert Run(FakeHost(), own).end(failures={"a1": failure}).outcome["failure"] == own["failure"]
 
 
 def test_what_a_run_that_died_left_on_a_node_that_is_done_is_removed() -> None:

@@ -480,8 +480,8 @@ def test_other_failures_are_counted(phase: str) -> None:
     assert (decision["hosts"], decision["first"]) == ([], None)
     within = decide(PLAN, found, "switch", Rules(1), 2)
     assert (within["proceed"], within["message"], within["hosts"]) == (True, "", ["a2", "b1"])
-    assert list(within["failed"]) == ["a1"]
-    assert within["failed"]["a1"]["phase"] == phase
+    assert list(within["failures"]) == ["a1"]
+    assert within["failures"]["a1"]["phase"] == phase
 
 
 def test_a_percentage_is_of_the_nodes_that_the_plan_changes() -> None:
@@ -494,7 +494,7 @@ def test_who_was_missed_counts_and_is_told() -> None:
     found = fleet("staged", a1="switched", a2="switched")
     decision = decide(PLAN, found, "switch", Rules(), 3)
     assert decision["message"] == "1 of 6 nodes failed and 0 may, so no further node is touched."
-    assert decision["failed"]["b1"]["phase"] == DROPPED_OUT
+    assert decision["failures"]["b1"]["phase"] == DROPPED_OUT
     within = decide(PLAN, found, "soak", Rules("1"))
     assert within["hosts"] == ["a1", "a2", "r1"]
 
@@ -540,7 +540,7 @@ def test_a_hook_failed_whose_host_was_lost() -> None:
     found = fleet("staged", a1="switched")
     decision = decide(PLAN, found, "switch", Rules("100%"), 2, alive={"b1"}, ran=Ran("before_wave", "a2"))
     message = "The hook before_wave failed: the connection to a2, on which it ran, was lost"
-    assert {host: failure["message"] for host, failure in decision["failed"].items()} == {"a2": message, "b1": message}
+    assert {host: failure["message"] for host, failure in decision["failures"].items()} == {"a2": message, "b1": message}
     assert decision["problems"] == [message]
     assert decision["hosts"] == []
     assert found["a2"] == at("staged"), "it cannot tell of it itself"
@@ -548,28 +548,28 @@ def test_a_hook_failed_whose_host_was_lost() -> None:
 
 def test_a_hook_before_the_fleet_whose_host_was_lost_ends_the_run() -> None:
     decision = decide(PLAN, fleet(), "switch", Rules("100%"), 1, alive=set(HOSTS[1:]), ran=Ran("before_fleet", "a1"))
-    assert list(decision["failed"]) == HOSTS
+    assert list(decision["failures"]) == HOSTS
     assert decision["message"] == "a1 failed in phase before_fleet, without which no node may be touched."
 
 
 def test_a_hook_after_the_fleet_whose_host_was_lost_is_told() -> None:
     found = fleet(**ALL_SOAKED)
     decision = decide(PLAN, found, "end", Rules(), alive={"a2"}, ran=Ran("after_fleet", "a1"))
-    assert decision["failed"] == {}
+    assert decision["failures"] == {}
     assert decision["problems"] == ["The hook after_fleet failed: the connection to a1, on which it ran, was lost"]
 
 
 def test_a_host_that_was_lost_before_it_said_anything_may_have_run_a_hook() -> None:
     found = {**fleet("reserved"), "a1": None}
     decision = decide(PLAN, found, "switch", Rules(), 1, alive={"a2"}, ran=Ran("before_wave", "a1"))
-    assert decision["failed"]["a1"]["phase"] == "before_wave"
+    assert decision["failures"]["a1"]["phase"] == "before_wave"
 
 
 @pytest.mark.parametrize("alive", [None, set(HOSTS)])
 def test_a_hook_whose_host_is_there_says_itself_whether_it_failed(alive: set[str] | None) -> None:
     decision = decide(PLAN, fleet(), "switch", Rules(), 1, alive=alive, ran=Ran("before_wave", "a1"))
     assert decision["proceed"]
-    assert (decision["failed"], decision["problems"]) == ({}, [])
+    assert (decision["failures"], decision["problems"]) == ({}, [])
 
 
 def test_only_hooks_that_no_node_depends_on_are_problems_of_the_run() -> None:

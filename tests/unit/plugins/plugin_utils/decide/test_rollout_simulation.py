@@ -102,7 +102,7 @@ class Simulation:
         for host in self.plan["nodes"]:
             if host not in self.alive:
                 continue
-            failure = decision["failed"].get(host)
+            failure = decision["failures"].get(host)
             if failure and not outcomes.is_failed(self.outcome(host)):
                 self.outcomes[host] = outcomes.fail(self.outcome(host), failure["phase"], failure)
             node = self.plan["nodes"][host]
