@@ -10,11 +10,11 @@ FLEET = {"clusters": {"blue": {"hosts": ["h1", "h2", "h3"]}}}
 #: Tasks as they begin, and what is killed: all that the controller started, or its first process alone.
 KILLS = (
     (r"Reserve \| ", "tree"),
-    (r"Stage \| Unpack the release", "process"),
-    (r"Switch \| Switch, so that", "tree"),
-    (r"Switch \| Switch, so that", "process"),
-    (r"Switch \| Remember how it went", "tree"),
-    (r"Commit \| Make it permanent", "process"),
+    (r"Stage \| Copy the packages", "process"),
+    (r"Switch \| Take the node", "tree"),
+    (r"Switch \| Take the node", "process"),
+    (r"Switch \| Run the hooks after", "tree"),
+    (r"Commit \| Commit, and see", "process"),
 )
 
 

@@ -70,6 +70,8 @@ class FakeHost:
     (``info``) and the evidence it may be facts that differ. A step that fails has not done what it was asked for.
     """
 
+    connection_losses = 0
+
     def __init__(self, running: str = OLD, permanent: str | None = None, /, **answers: Any) -> None:
         self.reconnect_timeout = 60.0
         self.running = running
