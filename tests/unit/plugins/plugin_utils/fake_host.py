@@ -74,6 +74,7 @@ class FakeHost:
 
     def __init__(self, running: str = OLD, permanent: str | None = None, /, **answers: Any) -> None:
         self.reconnect_timeout = 60.0
+        self.connection_losses = 0
         self.running = running
         self.permanent = permanent or running
         self.answers: dict[str, Told] = dict(answers)

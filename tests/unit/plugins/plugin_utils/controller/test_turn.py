@@ -363,6 +363,21 @@ def test_a_verification_is_given_time() -> None:
     assert run.slept == [1.0, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("answers", "changed"),
+    [
+        ({"reserve": {"changed": True}, f"current {NEW}": {"changed": False}}, True),
+        ({"reserve": {"changed": False}, f"current {NEW}": {"changed": True}}, True),
+        ({"reserve": {"changed": False}, f"current {NEW}": {"changed": False}}, False),
+        ({"reserve": {"changed": True}, f"current {NEW}": {"failed": True}}, True),
+        ({"reserve": {"changed": False}, f"current {NEW}": {"failed": True, "changed": True}}, True),
+        ({"reserve": {"failed": True}}, False),
+    ],
+)
+def test_a_turn_has_changed_something_if_one_of_its_steps_has(answers: dict[str, Any], changed: bool) -> None:
+    assert Run(FakeHost(**answers), at("staged")).take("switch").changed is changed
+
+
 def test_a_failure_keeps_what_the_command_did_and_said() -> None:
     told: dict[str, Any] = {
         "failed": True, "msg": "It broke.", "failure_class": "changed", "output": ["one", "two"],

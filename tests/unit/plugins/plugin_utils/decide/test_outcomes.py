@@ -374,6 +374,15 @@ def test_a_node_that_had_failed_itself_keeps_its_own_failure() -> None:
     assert failed_hosts(view) == {"a2": "before_wave", "b1": "stage"}
 
 
+def test_a_node_that_went_back_is_not_sent_back_by_its_waves_hook() -> None:
+    back = advance(there(), "rollback", after=OLD_FACTS)
+    found = fleet("staged", a1="switched", b1=back)
+    found["a2"] = note_hook_failure(at("switched"), "after_wave", 2, "no route")
+    view = judged(PLAN, found, "rollback")
+    assert view["b1"] == back
+    assert way_back(PLAN, view, Rules(5, "rollback_node")) == [["a2"]]
+
+
 def test_a_wave_whose_hook_failed_was_begun() -> None:
     """Its nodes failed with the hook, which is what is told, and not that they dropped out."""
     found = fleet("staged", a1="switched", a2=note_hook_failure(at("staged"), "before_wave", 2, "no route"))
