@@ -39,8 +39,12 @@ def verify(scenario: Scenario) -> None:
     """See what became of it."""
     hook = scenario.run_of("hook")
     assert hook.code != 0
-    assert "h1 failed in phase before_wave: The hook before_wave failed: the load balancer says no." in hook.message, hook.message
-    assert "h2 failed in phase before_wave: The hook before_wave failed: the load balancer says no." in hook.message, hook.message
+    assert "h1 failed in phase before_wave: The hook before_wave failed: the load balancer says no." in hook.message, (
+        hook.message
+    )
+    assert "h2 failed in phase before_wave: The hook before_wave failed: the load balancer says no." in hook.message, (
+        hook.message
+    )
     assert "These nodes were not touched: h3." in hook.message
     for state in scenario.kept("after-hook").values():
         assert (state["running"], state["boots"]) == (OLD, OLD)

@@ -386,10 +386,14 @@ class Turn:
 
     def _keep(self) -> Result:
         """Renew the reservation of a node that waits, before its lease is over."""
-        if self._outcome["state"] not in ("reserved", "staged", "switched", "soaked"):
+        if self._outcome["state"] not in ("reserved", "staged", "switched", "soaked", "failed"):
             return self._result()
         lease = float(self._settings["lease_seconds"])
-        if self._clock() - float(self._outcome.get("renewed") or 0) < lease * _RENEW_AFTER:
+        renewed = self._outcome.get("renewed")
+        if renewed is None:
+            # It failed before it had one.
+            return self._result()
+        if self._clock() - renewed < lease * _RENEW_AFTER:
             return self._result()
         told = reservation.renew(self._node, self._plan["run_id"], lease=lease, sleep=self._sleep)
         if not told.get("failed"):

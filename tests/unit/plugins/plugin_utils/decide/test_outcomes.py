@@ -549,7 +549,10 @@ def test_a_hook_failed_whose_host_was_lost() -> None:
     found = fleet("staged", a1="switched")
     decision = decide(PLAN, found, "switch", Rules("100%"), 2, alive={"b1"}, ran=Ran("before_wave", "a2"))
     message = "The hook before_wave failed: the connection to a2, on which it ran, was lost"
-    assert {host: failure["message"] for host, failure in decision["failures"].items()} == {"a2": message, "b1": message}
+    assert {host: failure["message"] for host, failure in decision["failures"].items()} == {
+        "a2": message,
+        "b1": message,
+    }
     assert decision["problems"] == [message]
     assert decision["hosts"] == []
     assert found["a2"] == at("staged"), "it cannot tell of it itself"
