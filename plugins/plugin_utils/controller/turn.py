@@ -390,10 +390,10 @@ class Turn:
             return self._result()
         lease = float(self._settings["lease_seconds"])
         renewed = self._outcome.get("renewed")
-        if renewed is None:
+        if renewed is None and self._outcome["state"] == "failed":
             # It failed before it had one.
             return self._result()
-        if self._clock() - renewed < lease * _RENEW_AFTER:
+        if self._clock() - (renewed or 0) < lease * _RENEW_AFTER:
             return self._result()
         told = reservation.renew(self._node, self._plan["run_id"], lease=lease, sleep=self._sleep)
         if not told.get("failed"):

@@ -845,10 +845,10 @@ def test_a_node_that_failed_with_the_others_goes_back_with_them() -> None:
 # Keeping a reservation
 
 
-@pytest.mark.parametrize("state", ["reserved", "staged", "switched", "soaked"])
+@pytest.mark.parametrize("state", ["reserved", "staged", "switched", "soaked", "failed"])
 @pytest.mark.parametrize(
     ("renewed", "due"),
-    [(None, True), (0.0, True), (NOW - 36, True), (NOW - 35.9, False), (NOW, False), (NOW + 9, False)],
+    [(0.0, True), (NOW - 36, True), (NOW - 35.9, False), (NOW, False), (NOW + 9, False)],
 )
 def test_renews_only_when_it_is_time(state: Any, renewed: float | None, due: bool) -> None:
     for keep in (True, False):

@@ -413,7 +413,7 @@ def test_a_phase_that_begins() -> None:
         "message": "",
         "hosts": ["a2", "b1"],
         "first": "a2",
-        "failed": {},
+        "failures": {},
         "batches": [],
         "final": True,
         "parts": ["plan", "stage", "switch", "commit"],
