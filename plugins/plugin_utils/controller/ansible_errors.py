@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleError, AnsibleFileNotFound
 
 #: From here on ansible-core 2.16 quotes the file.
 _QUOTED = re.compile(r"\s*The error appears to be in .*|\s*The offending line appears to be:.*", re.DOTALL)
@@ -26,6 +26,8 @@ _INNER = re.compile(r":? ?The ds \(.*", re.DOTALL)
 
 def reason(error: BaseException) -> str:
     """Why something failed, in one line without a full stop at its end."""
+    if isinstance(error, AnsibleFileNotFound) and error.file_name:
+        return f"there is no file {error.file_name}, or it cannot be read"
     text = error.message if isinstance(error, AnsibleError) else str(error)
     text = _INNER.sub("", _BOTH_TRIED.sub("YAML parsing failed:", _QUOTED.sub("", str(text))))
     if "surrogates not allowed" in text:
