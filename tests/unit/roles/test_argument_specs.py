@@ -12,71 +12,68 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import settings
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
-#: What is said where tasks are used from, and not by the user.
-FROM_ELSEWHERE = {"emqx_upgrade_hook"}
+ROLE = ROOT / "roles/emqx_upgrade"
 
 
 def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def options(role: Path) -> dict[str, dict[str, Any]]:
-    """Entry point -> option -> its spec."""
-    specs = load(role / "meta" / "argument_specs.yml")["argument_specs"]
-    return {entry: spec.get("options") or {} for entry, spec in specs.items()}
-
-
-def used_by(role: Path, name: str, seen: set[str]) -> set[str]:
-    """Variables of the role that a file of tasks uses, with all that it imports and the role's internal variables."""
-    if name in seen:
-        return set()
-    seen.add(name)
-    text = (role / "tasks" / name).read_text(encoding="utf-8")
-    internal = load(role / "vars" / "main.yml")
-    for variable, value in internal.items():
-        if re.search(rf"\b{variable}\b", text):
-            text += f"\n{value}"
-    text = re.sub(r"(?m)^\s*#.*$", "", text)
-    found = set(re.findall(rf"(?<![\w]){role.name}_[a-z_]+", text)) - FROM_ELSEWHERE
-    for other in re.findall(r"(?:import_tasks: |file: )([a-z_]+\.yml)", text):
-        found |= used_by(role, other, seen)
-    return found
-
-
-def entry_points(role: Path) -> set[str]:
-    """Files of tasks that a playbook uses."""
-    found = {"main"}
-    for playbook in (ROOT / "playbooks").glob("*.yml"):
-        text = playbook.read_text(encoding="utf-8")
-        found |= set(re.findall(rf"name: emqx\.fleet\.{role.name}\n\s+tasks_from: (\w+)", text))
+def specs(role: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = load(role / "meta/argument_specs.yml")["argument_specs"]
     return found
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_defaults_and_specs_agree(role: Path) -> None:
-    defaults = load(role / "defaults" / "main.yml")
+    defaults = load(role / "defaults/main.yml")
     described: dict[str, Any] = {}
-    for entry, found in options(role).items():
-        for name, spec in found.items():
-            assert "default" in spec, f"{entry}: {name} has no default"
-            assert spec["description"]
-            assert spec["default"] == defaults.get(name, "nothing"), f"{entry}: {name} differs from defaults/main.yml"
-            assert described.setdefault(name, spec) == spec, f"{name} is described in two ways"
-    assert set(described) == set(defaults)
+    for entry, spec in specs(role).items():
+        for name, option in (spec.get("options") or {}).items():
+            assert "default" in option, f"{entry}: {name} has no default"
+            assert option["description"].endswith(".")
+            assert name not in described, f"{name} is described twice"
+            described[name] = option["default"]
+    assert described == defaults
+    assert list(described) == list(defaults)
+    assert [type(value) for value in described.values()] == [type(value) for value in defaults.values()]
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
-def test_every_entry_point_has_a_spec_of_what_it_uses(role: Path) -> None:
-    found = options(role)
-    assert entry_points(role) <= set(found)
-    for entry, spec in found.items():
-        assert set(spec) == used_by(role, f"{entry}.yml", set()), entry
+def test_ansible_checks_no_phase_by_itself(role: Path) -> None:
+    """It would, strictly and host by host, before anything else: so no entry point has the name of a file of tasks."""
+    assert not set(specs(role)) & {path.stem for path in (role / "tasks").glob("*.yml")}
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_names_tell_whose_they_are(role: Path) -> None:
-    assert all(name.startswith(f"{role.name}_") for name in load(role / "defaults" / "main.yml"))
-    assert all(name.startswith(f"__{role.name}_") for name in load(role / "vars" / "main.yml"))
+    assert all(name.startswith(f"{role.name}_") for name in load(role / "defaults/main.yml"))
+
+
+def test_defaults_are_what_ansible_itself_would_take() -> None:
+    """With ansible-core's own reading of the spec, which is given what ours has read."""
+    options = settings.options_of(load(ROLE / "meta/argument_specs.yml"))
+    result = ArgumentSpecValidator(options).validate({})
+    assert result.error_messages == []
+    assert result.validated_parameters == {name: option["default"] for name, option in options.items()}
+
+
+def test_tasks_use_settings_that_are_there() -> None:
+    known = {settings.PREFIX + name for name in (*settings.NO_SETTINGS, settings.PATTERN, *settings.RULES)}
+    for path in [*ROLE.glob("tasks/*.yml"), *ROLE.glob("vars/*.yml"), *(ROOT / "playbooks").glob("*.yml")]:
+        text = re.sub(r"(?m)#.*$", "", path.read_text(encoding="utf-8"))
+        used = set(re.findall(rf"(?<!\w){settings.PREFIX}[a-z_]+", text))
+        assert used <= known, path.name
+
+
+def test_the_phases_are_told_of() -> None:
+    """``ansible-doc -t role`` shows entry points only, so the phases stand in the description of the one there is."""
+    (spec,) = specs(ROLE).values()
+    told = set(re.findall(r"^C\((\w+)\) - ", "\n".join(spec["description"]), re.MULTILINE))
+    assert told >= {"status", "plan", "stage", "switch", "soak", "commit", "rollback", "cleanup", "report"}
+    assert told <= {path.stem for path in ROLE.glob("tasks/*.yml")}

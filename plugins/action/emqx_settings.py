@@ -1,0 +1,176 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``emqx_settings``: checks every setting of every host of the play, and returns what they mean."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible import context
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import hooks as hook_files
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import (
+    host_variables,
+    setting_files,
+)
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.host_patterns import Hosts, PatternError
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import settings, tags
+
+_OPTIONS = {"purpose": {"type": "str", "choices": list(settings.PURPOSES), "default": "upgrade"}}
+_ARGUMENT_SPECS = Path(__file__).resolve().parents[2] / "roles/emqx_upgrade/meta/argument_specs.yml"
+#: Purposes that bring packages to nodes, choose canaries and run hooks.
+_ROLL_OUT = ("upgrade", "plan")
+_REPORT = ("upgrade", "plan", "rollback", "commit")
+
+
+class ActionModule(ActionBase):
+    """Runs on the controller, once for all hosts."""
+
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        del tmp
+        variables = task_vars or {}
+        _validated, arguments = self.validate_argument_spec(argument_spec=_OPTIONS)
+        options = settings.options_of(_argument_specs())
+        names = [settings.PREFIX + name for name in options if name != settings.PATTERN]
+        hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
+        values = host_variables.of_hosts(hosts, settings.PREFIX, names, self._task, variables, self._loader)
+        read = settings.read(dict(values), options, arguments["purpose"])
+        self._canary(read, arguments["purpose"], variables)
+        self._files(read, arguments["purpose"], variables)
+        for warning in read.warnings:
+            Display().warning(warning)
+        message = read.problems.message()
+        if message:
+            result.update(failed=True, msg=message, problems=read.problems.sentences())
+            return result
+        run, skip = variables.get("ansible_run_tags") or ("all",), variables.get("ansible_skip_tags") or ()
+        own = set(self._task.tags) - {"always", *tags.PHASES}
+        result.update(changed=False, settings=read.settings, phases=tags.chosen(run, skip, own))
+        if _tells_secrets(read.settings):
+            # Ansible shows the result with -v, and keeps it in files of facts and logs of jobs.
+            result["_ansible_no_log"] = True
+        return result
+
+    def _canary(self, read: settings.Read, purpose: str, variables: Mapping[str, Any]) -> None:
+        """Put the hosts into the place of a host pattern."""
+        pattern = _of_all(read, "canary")
+        if not isinstance(pattern, (str, list)) or (isinstance(pattern, str) and pattern.endswith("%")):
+            return
+        hosts = Hosts(variables.get("groups") or {}, self._loader)
+        try:
+            matched, reason = set(hosts.named(pattern)), "which matches no host of the play"
+        except PatternError as error:
+            matched, reason = set(), f"which cannot be used as a host pattern ({str(error).rstrip('.')})"
+        found = [host for host in read.settings if host in matched]
+        for host_settings in read.settings.values():
+            host_settings["canary"] = list(found)
+        if found or purpose not in _ROLL_OUT:
+            return
+        near = settings.did_you_mean(str(pattern), [*hosts.groups, *read.settings])
+        read.problems.add(
+            settings.Problem(
+                "canary",
+                f"is {settings.shown(pattern)}, {reason}",
+                "is a number, a percentage, or a pattern for hosts of the play",
+                f"Did you mean {near}?" if near else "Write, for example, emqx_upgrade_canary=1.",
+            )
+        )
+
+    def _files(self, read: settings.Read, purpose: str, variables: Mapping[str, Any]) -> None:
+        """Look at the files that settings name, as far as the purpose needs them, and make their paths absolute."""
+        base = os.getcwd()
+        sources = _of_all(read, "packages")
+        if sources and purpose in _ROLL_OUT:
+            for problem in setting_files.packages(sources, base):
+                read.problems.add(problem)
+        report = _of_all(read, "report_file")
+        if report:
+            absolute, problems = setting_files.report(report, base)
+            _put(read, "report_file", absolute)
+            for problem in problems if purpose in _REPORT else ():
+                read.problems.add(problem)
+        hooks = _of_all(read, "hooks")
+        if hooks:
+            folders = [base, *_folders(variables)]
+            absolute = {hook: setting_files.hook(path, folders) for hook, path in hooks.items()}
+            _put(read, "hooks", absolute)
+            told = [problem.sentence() for problem in setting_files.missing_hooks(hooks, absolute, folders)]
+            there = {hook: path for hook, path in absolute.items() if os.path.exists(path)}
+            told += self._hooks(read, there, variables)
+            # Where none of them is due, a broken one is no reason to do nothing.
+            for sentence in told:
+                if purpose in _ROLL_OUT:
+                    read.problems.add(sentence)
+                elif purpose in _REPORT:
+                    read.warnings.append(sentence)
+
+    def _hooks(self, read: settings.Read, hooks: Mapping[str, str], variables: Mapping[str, Any]) -> list[str]:
+        """Load every hook, and tell why one cannot be."""
+        variable_manager, inventory = host_variables.managers(variables)
+        host = inventory.get_host(next(iter(read.settings)))
+        told = []
+        for hook, path in hooks.items():
+            found = hook_files.check(path, hook, self._task, host, self._loader, variable_manager)
+            told += [
+                settings.Problem(
+                    "hooks",
+                    f"cannot be used for {hook} ({settings.masked(problem)})",
+                    "are files of tasks that Ansible can load",
+                    "Mend the file.",
+                ).sentence()
+                for problem in found.problems
+            ]
+            read.warnings.extend(f"{settings.PREFIX}hooks, {hook}: {warning}." for warning in found.warnings)
+        return told
+
+
+def _tells_secrets(found: Any) -> bool:
+    """Whether a URL somewhere in it has a user and a password."""
+    if isinstance(found, str):
+        return settings.masked(found) != found
+    if isinstance(found, Mapping):
+        found = found.values()
+    return isinstance(found, Iterable) and any(_tells_secrets(element) for element in found)
+
+
+@functools.cache
+def _argument_specs() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(_ARGUMENT_SPECS.read_text(encoding="utf-8"))
+    return found
+
+
+def _of_all(read: settings.Read, name: str) -> Any:
+    """A setting that all hosts have alike; None where it has problems of its own, which are known already."""
+    return next((found[name] for found in read.settings.values() if name in found), None)
+
+
+def _put(read: settings.Read, name: str, value: Any) -> None:
+    for found in read.settings.values():
+        if name in found:
+            found[name] = value.copy() if isinstance(value, dict) else value
+
+
+def _folders(variables: Mapping[str, Any]) -> Iterable[str]:
+    """Where relative paths of hooks begin besides the working directory: beside the playbooks and the inventories.
+
+    ``playbook_dir`` is that of a playbook which is imported, so those of the command line come as well.
+    """
+    for playbook in context.CLIARGS.get("args") or ():
+        if os.path.isfile(playbook):
+            yield os.path.dirname(os.path.abspath(playbook))
+    if variables.get("playbook_dir"):
+        yield str(variables["playbook_dir"])
+    for source in variables.get("ansible_inventory_sources") or ():
+        if os.path.exists(source):
+            yield os.path.abspath(source) if os.path.isdir(source) else os.path.dirname(os.path.abspath(source))
