@@ -68,8 +68,16 @@ def test_what_is_no_secret_stays(text: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["ansible_become_password", "ansible_ssh_pass", "api_token", "VAULT_SECRET", "db_passwd", "aws_access_key", "cookie"],
-)  # fmt: skip
+    [
+        "ansible_become_password",
+        "ansible_ssh_pass",
+        "api_token",
+        "VAULT_SECRET",
+        "db_passwd",
+        "aws_access_key",
+        "a_cookie",
+    ],
+)
 def test_names_of_secrets(name: str) -> None:
     assert names_secret(name)
 
