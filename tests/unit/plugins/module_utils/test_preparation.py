@@ -130,8 +130,8 @@ def test_package_in_releases_that_the_command_does_not_find(node: FakeNode) -> N
     path = node.add_package(NEW, [OLD])
     path.rename(path.with_suffix(".ZIP"))
     assert refused(node, None).result()["msg"] == (
-        "There is no package of 4.4.19 in {0}. There is {1}, which the emqx command does not find: its name must end in "
-        ".zip, in lower case.".format(node.path("releases"), NAME.replace(".zip", ".ZIP"))
+        "There is no package of 4.4.19 in {0}. There is {1}, which the emqx command does not find: its name must end "
+        "in .zip, in lower case.".format(node.path("releases"), NAME.replace(".zip", ".ZIP"))
     )
 
 
