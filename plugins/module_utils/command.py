@@ -16,6 +16,7 @@ from typing import IO, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequ
 from ansible_collections.emqx.fleet.plugins.module_utils.accounts import find_account
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, REFUSED, UNKNOWN
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import Installation, read_text
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import MASK, masked
 
 # What an exit code says about the node, if its state afterwards is the same as before.
 EXIT_CODES = {
@@ -42,7 +43,6 @@ _COOKIE_ARGUMENT = re.compile(r"(-setcookie[\"',\s]+)[^\"',\s\]]+")
 _ATOM = r"(?:'(?:[^'\\]|\\.)*'|[^'{},\s]+)"
 _CRASH_ARGUMENTS = re.compile(r"(\{emqx,\s*\"-s?name\",\s*" + _ATOM + r",\s*)" + _ATOM)
 _COOKIE_VARIABLES = ("EMQX_NODE__COOKIE", "EMQX_NODE_COOKIE")
-MASK = "********"
 
 
 class CommandResult(NamedTuple):
@@ -90,7 +90,7 @@ def presentable(text: str, secrets: Sequence[str] = (), lines: int = OUTPUT_LINE
     for secret in secrets:
         if secret:
             text = text.replace(secret, MASK)
-    text = _BINARY_DUMP.sub("<<...>>", text)
+    text = _BINARY_DUMP.sub("<<...>>", masked(text))
     return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
 
 

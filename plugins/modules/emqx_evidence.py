@@ -101,7 +101,7 @@ def main() -> None:
             found["noted"] = evidence.note(node.state_dir, params["note"], found["facts"])
     except FleetError as error:
         found["msg"] = error.message
-    module.exit_json(changed=False, **found)
+    module_support.succeed(module, dict(found, changed=False))
 
 
 if __name__ == "__main__":

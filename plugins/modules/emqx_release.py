@@ -245,8 +245,8 @@ def main() -> None:
         manager = ReleaseManager(node.installation, node.command, request)
         result = manager.preview() if module.check_mode else manager.ensure()
     except FleetError as error:
-        module.fail_json(**error.result())
-    module.exit_json(**result)
+        module_support.fail(module, error)
+    module_support.succeed(module, result)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from typing import Iterator, List, NamedTuple, Optional
 import pytest
 from ansible_collections.emqx.fleet.plugins.module_utils.command import (
     EXIT_CODES,
-    MASK,
     OUTPUT_LINES,
     CommandResult,
     EmqxCommand,
@@ -25,6 +24,7 @@ from ansible_collections.emqx.fleet.plugins.module_utils.command import (
 )
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, REFUSED
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import Installation, settings_of
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import MASK
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import USER
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures/4.4"
