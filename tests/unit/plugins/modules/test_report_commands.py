@@ -10,25 +10,23 @@ import json
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import PLANNED, TURN
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import fail, new
+from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.run_maker import make_plan
 from ansible_collections.emqx.fleet.tests.unit.plugins.under_ansible import play
 
 SECRET = "s3cret"
-NODE = {"action": "upgrade", "from": "4.4.18", "to": "4.4.19", "wave": 1, "cluster": "c", "hops": [], "gates": []}
-PLAN: dict[str, Any] = {"target": "4.4.19", "nodes": {"node1": NODE}, "waves": [{"hosts": ["node1"]}]}
-OUTCOME = {
-    "result": "failed",
-    "phase": "switch",
-    "message": "It broke.",
-    "after": {"running": "4.4.19", "permanent": "4.4.18"},
-}
+PLAN = make_plan([["node1"]])
+OUTCOME = fail(
+    new(), "switch", {"message": "It broke."}, after={"running": "4.4.19", "permanent": "4.4.18", "boot": {}}
+)
 
 
 def test_commands_of_a_report(tmp_path: Path) -> None:
     variables = tmp_path / "fleet.yml"
-    variables.write_text(json.dumps({"outcome": OUTCOME}))
-    task = {"emqx.fleet.emqx_report": {"run_id": "r1", "plan": PLAN, "outcome_variable": "outcome"}}
+    variables.write_text(json.dumps({PLANNED: {"plan": PLAN}, TURN: {"outcome": OUTCOME}}))
+    task = {"emqx.fleet.emqx_report": {}}
     options = ["--limit", "node1", "--forks", "9", "-e", f"@{variables}", "-e", f"ansible_become_password={SECRET}"]
     options += ["-e", f"emqx_upgrade_packages=https://me:{SECRET}@host/x.zip emqx_upgrade_timeout=900"]
     played = play(tmp_path, {"report": task}, *options)
