@@ -86,6 +86,7 @@ class Scenario:
         self.name = name
         self.work = ROOT / ".build" / "molecule" / name
         self.lab_name = f"mol-{name.replace('_', '-')}"
+        self.more_environment: dict[str, str] = {}
 
     # The fleet
 
@@ -143,7 +144,17 @@ class Scenario:
             ANSIBLE_NOCOLOR="1",
             ANSIBLE_FORCE_COLOR="0",
             ANSIBLE_FORKS="10",
+            **self.more_environment,
         )
+
+    @contextlib.contextmanager
+    def surroundings(self, more: Mapping[str, str]) -> Iterator[None]:
+        """Environment variables for the playbooks within, as an ansible.cfg might have the same settings."""
+        before, self.more_environment = self.more_environment, dict(more)
+        try:
+            yield
+        finally:
+            self.more_environment = before
 
     def playbook(self, playbook: str, *options: str, name: str = "", **settings: Any) -> Run:
         """Run a playbook to its end; its output is kept as ``name``.log."""
