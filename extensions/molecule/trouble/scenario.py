@@ -77,7 +77,7 @@ TROUBLES = (
     Trouble("nobody-within", ("h3",), options=("--limit", "h3"), settings={"emqx_upgrade_hosts": "h1:h2"}),
     Trouble(
         "become",
-        ("could not be read",),
+        ("3 nodes (h1, h2, h3): the node could not be read:", "unknown user"),
         settings={"ansible_become": True, "ansible_become_user": "nobody_at_all"},
     ),
     # What cannot be known before: the name of the file comes from a task of the hook.

@@ -61,7 +61,7 @@ def persistently(
             if not answer.get("unreachable"):
                 if lost:
                     answer["connection_losses"] = lost
-                return answer
+                return _explained(answer)
             reason = str(answer.get("msg"))
         except AnsibleConnectionFailure as error:
             reason = str(error)
@@ -82,6 +82,16 @@ def persistently(
         with contextlib.suppress(AnsibleError):
             action._connection.reset()  # pylint: disable=protected-access
         sleep(RETRY_SECONDS)
+
+
+def _explained(answer: dict[str, Any]) -> dict[str, Any]:
+    """A module that never came to its own words, as when become fails, is explained by what the node printed."""
+    if not answer.get("failed") or not {"module_stdout", "module_stderr"} & set(answer):
+        return answer
+    printed = f"{answer.get('module_stdout') or ''}\n{answer.get('module_stderr') or ''}".splitlines()
+    last = next((line.strip() for line in reversed(printed) if line.strip()), "")
+    reason = f"{str(answer.get('msg') or '').strip()} The node said: {last}" if last else str(answer.get("msg"))
+    return {**answer, "reason": reason, "msg": reason}
 
 
 class Node:
