@@ -96,8 +96,8 @@ class ActionModule(ActionBase):
                 read.problems.add(problem)
         report = _of_all(read, "report_file")
         if report:
-            absolute, problems = setting_files.report(report, base)
-            _put(read, "report_file", absolute)
+            path, problems = setting_files.report(report, base)
+            _put(read, "report_file", path)
             for problem in problems if purpose in _REPORT else ():
                 read.problems.add(problem)
         hooks = _of_all(read, "hooks")

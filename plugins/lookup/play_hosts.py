@@ -59,6 +59,7 @@ from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleLookupError
+from ansible.inventory.manager import split_host_pattern
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.host_patterns import Hosts, PatternError
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import settings, tags
@@ -74,22 +75,27 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
-        pattern = _pattern(terms)
+        pattern = pattern_of(terms)
         given = context.CLIARGS
         if not any(given.get(option) for option in _ONLY_SHOWS):
-            found = _refusals(pattern, variables or {}, given, self.get_option("tags"), self._loader)
+            found = refusals(pattern, variables or {}, given, self.get_option("tags"), self._loader)
             if found:
                 raise AnsibleLookupError(f"No node was touched. {' '.join(found)}")
         return [pattern]
 
 
-def _pattern(terms: Sequence[Any]) -> str:
+def pattern_of(terms: Sequence[Any]) -> str:
     """One text out of a text, a list, a list as a text, or nothing."""
-    parts: list[str] = []
-    for term in terms:
-        for part in _listed(term):
-            parts += str(part).splitlines() if part is not None else []
-    return ",".join(part.strip() for part in parts if part.strip()) or "all"
+    parts = [line.strip() for term in terms for part in _listed(term) if part is not None for line in _lines(part)]
+    parts = [part for part in parts if part]
+    if len(parts) > 1:
+        # In a text with commas, Ansible takes nothing else for a sign between two patterns.
+        parts = [piece for part in parts for piece in split_host_pattern(part)]
+    return ",".join(parts) or "all"
+
+
+def _lines(part: Any) -> list[str]:
+    return str(part).splitlines()
 
 
 def _listed(term: Any) -> Sequence[Any]:
@@ -99,9 +105,10 @@ def _listed(term: Any) -> Sequence[Any]:
     return term if isinstance(term, (list, tuple)) else [term]
 
 
-def _refusals(
+def refusals(
     pattern: str, variables: Mapping[str, Any], given: Mapping[str, Any], phases: Sequence[str], loader: Any
 ) -> list[str]:
+    """Sentences about a run that would do nothing; ``given`` are the options of ansible-playbook."""
     found = []
     if given.get("start_at_task"):
         found.append(

@@ -89,9 +89,9 @@ def test_a_report_where_the_user_may_not_write(tmp_path: Path, monkeypatch: pyte
     def refuse(*_given: object, **_named: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(setting_files.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     assert f", and nothing can be written into {tmp_path} (Permission denied); " in complaint("new/r.json", tmp_path)
-    monkeypatch.setattr(setting_files.os, "open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     assert ", and that cannot be written (Permission denied); " in complaint("old.json", tmp_path)
 
 
