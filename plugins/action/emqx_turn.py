@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reading
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reading, runs
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Node
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.turn import Result, Turn
@@ -58,7 +58,9 @@ class ActionModule(ActionBase):
             result.update(reading.read(node, verification=options["purpose"] != "upgrade"))
             return result
         try:
-            turn = Turn(node, state.host, state.plan, state.settings, state.facts, state.outcome)
+            turn = Turn(
+                node, state.host, state.plan, state.settings, state.facts, state.outcome, who=runs.who(variables)
+            )
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from error
         try:

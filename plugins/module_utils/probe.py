@@ -123,13 +123,16 @@ def expression(
         "member_timeout": _MEMBER_TIMEOUT_MS,
         "patches": "[{0}]".format(",".join(pairs)),
     }
-    parts = [
-        "{{{0}, T(fun() -> {1} end)}}".format(name, code % values) for name, code in _FACTS if name not in left_out
-    ]
+    return question([(name, code % values) for name, code in _FACTS if name not in left_out], printed)
+
+
+def question(parts: Sequence[Tuple[str, str]], printed: bool = True) -> str:
+    """The expression that asks for these parts (name, Erlang code) as :func:`parse_answer` reads them."""
+    texts = ["{{{0}, T(fun() -> {1} end)}}".format(name, code) for name, code in parts]
     text = "T = fun(F) -> try F() catch _:_ -> undefined end end, {0}({1}, [{{emqx_fleet, [{2}]}}]){3}.".format(
         "io:format" if printed else "unicode:characters_to_binary(io_lib:format",
         characters("~w~n"),
-        ", ".join(parts),
+        ", ".join(texts),
         "" if printed else ")",
     )
     text = _NEEDLESS_BLANKS.sub("", text)

@@ -16,6 +16,7 @@ import pwd
 import time
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
+from ansible_collections.emqx.fleet.plugins.module_utils import contention
 from ansible_collections.emqx.fleet.plugins.module_utils.accounts import find_account
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, FleetError
 
@@ -141,62 +142,104 @@ class StateDir:
     # The reservation of a fleet run
 
     def run(self) -> Optional[Dict[str, Any]]:
-        """The fleet run that has reserved this node: ``id``, ``who``, ``since``, ``lease_until``; None without one."""
+        """The fleet run that has reserved this node, or None: ``id``, ``who``, ``controller``, ``controller_process``,
+        ``since``, ``lease_until``, ``held``, ``resumes``, ``took_over``; see :mod:`contention`.
+        """
         try:
-            with open(self.run_path, encoding="utf-8") as stream:
-                found = json.load(stream)
-        except (OSError, ValueError):
+            return self._load()
+        except OSError:
             return None
-        whole = isinstance(found, dict) and "id" in found and isinstance(found.get("lease_until"), (int, float))
-        return found if whole else None
 
-    def reserve(self, claim: Dict[str, Any], lease: float, dead: Sequence[str] = ()) -> Dict[str, Any]:
-        """Reserve the node for the fleet run ``claim`` (``id``, ``who``, ``controller``,
-        ``controller_process``), or renew its lease.
+    def contend(self, claim: Dict[str, Any], passed_over: Sequence[str] = ()) -> Optional[Dict[str, Any]]:
+        """Write down that the run ``claim`` wants the node; gives the reservation, or None where another has it.
 
-        A reservation whose lease is over, or whose id is in ``dead``, is taken over. Another one is a FleetError
-        with the holder in ``details``. Gives the reservation, with ``taken_from`` where there was another.
+        This and what follows raise FleetError where the file cannot be read or written.
         """
         with self._exclusive():
-            held = self.run()
-            now = time.time()
-            if held and held["id"] != claim["id"] and held["lease_until"] > now and held["id"] not in dead:
-                raise FleetError(
-                    "The node is reserved for the run {0} of {1} since {2} until {3}.".format(
-                        held["id"], held.get("who"), _local_time(held.get("since")), _local_time(held["lease_until"])
-                    ),
-                    hint="Let that run end. If it died, its reservation ends by itself at the time given.",
-                    details={"holder": held},
-                )
-            mine = held is not None and held["id"] == claim["id"]
-            reservation = dict(
-                claim,
-                since=held["since"] if held and mine else round(now, 3),
-                lease_until=round(now + lease, 3),
-            )
-            write_atomically(self.run_path, json.dumps(reservation, sort_keys=True), 0o600, self.give)
-            return dict(reservation, taken_from=None if mine else held)
+            return self._store(contention.contend(self._load(), claim, self._clock(), passed_over))
 
-    def release(self, run_id: str) -> bool:
-        """Give up the reservation of ``run_id``; False where it is not that run's."""
+    def hold(self, claim: Dict[str, Any], lease: float, parked: bool = False) -> Optional[Dict[str, Any]]:
+        """Reserve the node for ``lease`` seconds; None where the run's own reservation is not there any more."""
         with self._exclusive():
-            held = self.run()
-            if held is None or held["id"] != run_id:
+            return self._store(contention.hold(self._load(), claim, self._clock(), lease, parked))
+
+    def renew(self, claim: Dict[str, Any], lease: float, parked: bool = False) -> Optional[Dict[str, Any]]:
+        """Reserve the node for ``lease`` more seconds; None where the run did not have it all the time."""
+        with self._exclusive():
+            found, now = self._load(), self._clock()
+            if not contention.is_renewable(found, claim, now):
+                return None
+            return self._store(contention.hold(found, claim, now, lease, parked))
+
+    def release(self, claim: Dict[str, Any]) -> bool:
+        """Give up the run's reservation; False where there is none of it."""
+        with self._exclusive():
+            found = self._load()
+            if found is None or not contention.is_same(found, claim):
                 return False
-            os.unlink(self.run_path)
+            self._remove()
             return True
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
         """A short lock around reading and writing the reservation; not the operation lock, which may be held long."""
         self.create()
-        handle = os.open(self.run_path + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            self.give(self.run_path + ".lock")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+            handle = os.open(self.run_path + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                self.give(self.run_path + ".lock")
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise FleetError(
+                "The reservation {0} cannot be read or written: {1}.".format(self.run_path, error.strerror),
+                hint="Run as root or as the broker's user {0}, and see that there is room on the disk.".format(
+                    self.owner
+                ),
+            ) from error
+
+    @staticmethod
+    def _clock() -> float:
+        return time.time()
+
+    def _load(self) -> Optional[Dict[str, Any]]:
+        """The reservation; None where there is none, or one that was torn. Raises OSError."""
+        try:
+            with open(self.run_path, "rb") as stream:
+                return parse_run(stream.read())
+        except FileNotFoundError:
+            return None
+
+    def _store(self, reservation: Optional[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
+        if reservation is not None:
+            write_atomically(self.run_path, json.dumps(reservation, sort_keys=True), 0o600, self.give)
+        return reservation
+
+    def _remove(self) -> None:
+        os.unlink(self.run_path)
+
+
+def parse_run(content: bytes) -> Optional[Dict[str, Any]]:
+    """The reservation that a ``run.json`` holds; None for a torn one, which holds nobody up."""
+    try:
+        found = json.loads(content.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("id"), str) or not _is_number(found.get("lease_until")):
+        return None
+    if not isinstance(found.get("took_over"), list):
+        found["took_over"] = []
+    return found if found.get("since") is None or _is_number(found["since"]) else dict(found, since=None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError("{0} is no time".format(constant))
 
 
 def write_atomically(path: str, text: str, mode: int, give: Any = None) -> None:

@@ -6,12 +6,16 @@
 
 DOCUMENTATION = r"""
 module: emqx_reservation
-short_description: Reserves an EMQX node for one fleet run
+short_description: Reserves an EMQX node, and with it its cluster, for one fleet run
 description:
-  - Makes sure that only one fleet run works on a node, across controllers and operators.
-  - The reservation has a lease. Reserving again with the same O(id) renews it. When a run dies, another one may take
-    the node over once the lease is over, or at once if it is started on the same controller, where the process of the
-    dead run can be seen to be gone.
+  - Makes sure that only one fleet run works on a cluster, across controllers and operators. A node is reserved only if
+    no running member of its cluster is reserved by another run; the members are asked through the node, so they need
+    not be hosts of the run. Of several runs that begin at the same time, one gets the cluster.
+  - A node whose broker does not run has no members to ask, and is reserved by itself.
+  - The reservation has a lease. Reserving again with the same O(id) renews it. When a run dies, another one may have
+    the cluster once the lease is over, or at once if it is started on the same controller, where the process of the
+    dead run can be seen to be gone, or if it is told to by O(take_over).
+  - Jobs that run at the same time with one O(id), such as the slices of a job, are as many runs.
 author:
   - emqx.fleet contributors (@emqx-fleet)
 extends_documentation_fragment:
@@ -30,17 +34,34 @@ options:
   state:
     description:
       - V(present) reserves the node or renews the lease, V(absent) gives it up.
-      - V(parked) reserves it for a later job with the same O(id), which may run on another controller. Nobody takes
-        such a reservation over before its lease is over.
+      - V(parked) reserves it for a later job with the same O(id), which may run on another controller. Nobody has
+        such a cluster before the lease is over, unless told to by O(take_over).
     type: str
     choices: [present, parked, absent]
     default: present
   lease:
     description: Seconds that the reservation lasts unless it is renewed.
     type: float
-    default: 1800
+    default: 120
+  take_over:
+    description:
+      - Identifiers of runs that are gone and whose reservations do not count. They are taken over as they are found
+        at the beginning; what such a run reserves later does count.
+    type: list
+    elements: str
+    default: []
+  verify_cluster:
+    description:
+      - Whether the members of the cluster are asked also where the lease of this run is renewed in time. When it is
+        reserved, or the lease was over meanwhile, they always are.
+    type: bool
+    default: false
+  renew:
+    description: Whether the node must be reserved by this run already; it fails where it is not any more.
+    type: bool
+    default: false
   who:
-    description: Who runs it. By default the user and host name of the controller.
+    description: Who runs it. By default the user of AWX, or the user and host name of the controller.
     type: str
   controller:
     description: Identity of the controller's machine; set by the action plugin.
@@ -52,17 +73,32 @@ options:
     description: Seconds to try again after the connection to the node was lost.
     type: float
     default: 120
-  dead:
-    description: Runs known to have ended; set by the action plugin.
+  passed_over:
+    description: Reservations that do not count, by their RV(others[].identity); set by the action plugin.
     type: list
     elements: str
     default: []
+  look_first:
+    description: Whether nothing is written while it is another run's turn; set by the action plugin.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
 - name: Reserve the node
   emqx.fleet.emqx_reservation:
     id: "{{ awx_workflow_job_id | default('2026-11-24-emqx-4.4.19') }}"
+
+- name: Reserve the node, and take over from a run whose container is gone
+  emqx.fleet.emqx_reservation:
+    id: 2026-11-24-emqx-4.4.19
+    take_over: [20261124T101500Z-1a2b3c4d]
+
+- name: Renew the reservation, and see that no other run has reserved a node of the cluster
+  emqx.fleet.emqx_reservation:
+    id: 2026-11-24-emqx-4.4.19
+    renew: true
+    verify_cluster: true
 
 - name: Give it up
   emqx.fleet.emqx_reservation:
@@ -72,17 +108,36 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reservation:
-  description: C(id), C(who), C(since), C(lease_until) and C(taken_from), the dead run's reservation if there was one.
+  description:
+    - C(id), C(who), C(since), C(lease_until), C(held), and C(took_over), the identities of those that were passed over.
   returned: unless O(state=absent)
   type: dict
-holder:
-  description: The reservation of the run that has the node.
-  returned: failure
-  type: dict
+verdict:
+  description:
+    - V(held) where the node is reserved; V(refused), or V(lost) where it was this run's and is not any more.
+    - The module by itself also knows V(wait) and V(yield), after which the action plugin tries again.
+  returned: unless O(state=absent)
+  type: str
+node:
+  description: Name of the node; null where no members were asked.
+  returned: unless O(state=absent)
+  type: str
+others:
+  description:
+    - The reservations of other runs that are in the way. Each has C(node), C(id), C(who), C(since), C(held),
+      C(seconds_left) by the clock of that node, and C(identity).
+  returned: unless O(state=absent)
+  type: list
+  elements: dict
+members_unread:
+  description: Running members of the cluster whose reservations could not be read, as C(node) and C(reason).
+  returned: unless O(state=absent)
+  type: list
+  elements: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.emqx.fleet.plugins.module_utils import module_support
+from ansible_collections.emqx.fleet.plugins.module_utils import cluster_runs, contention, module_support
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import FleetError
 
 
@@ -92,31 +147,49 @@ def main() -> None:
         argument_spec=dict(
             id=dict(type="str", required=True),
             state=dict(type="str", choices=["present", "parked", "absent"], default="present"),
-            lease=dict(type="float", default=1800),
+            lease=dict(type="float", default=120),
+            take_over=dict(type="list", elements="str", default=[]),
+            verify_cluster=dict(type="bool", default=False),
+            renew=dict(type="bool", default=False),
             who=dict(type="str"),
             controller=dict(type="str"),
             controller_process=dict(type="str"),
             reconnect_timeout=dict(type="float", default=120),
-            dead=dict(type="list", elements="str", default=[]),
+            passed_over=dict(type="list", elements="str", default=[]),
+            look_first=dict(type="bool", default=False),
             executable=dict(type="path"),
             timeout=dict(type="float", default=600),
         ),
         supports_check_mode=True,
     )
     params = module.params
+    claim = {name: params[name] for name in ("id", "who", "controller", "controller_process")}
     try:
-        state_dir = module_support.open_node(params["executable"], params["timeout"]).state_dir
-        held = state_dir.run()
-        mine = held is not None and held["id"] == params["id"]
+        node = module_support.open_node(params["executable"], params["timeout"])
+        state_dir = node.state_dir
         if module.check_mode:
+            held = state_dir.run()
+            mine = held is not None and contention.is_same(held, claim)
             module.exit_json(changed=mine == (params["state"] == "absent"), reservation=held)
         if params["state"] == "absent":
-            module.exit_json(changed=state_dir.release(params["id"]))
-        claim = {name: params[name] for name in ("id", "who", "controller", "controller_process")}
-        reservation = state_dir.reserve(claim, params["lease"], params["dead"])
+            module.exit_json(changed=state_dir.release(claim))
+        wish = cluster_runs.Wish(
+            claim,
+            params["lease"],
+            params["passed_over"],
+            params["state"] == "parked",
+            params["verify_cluster"],
+            params["look_first"],
+            params["renew"],
+        )
+        pid = node.installation.broker_pid()
+        answer = cluster_runs.attempt(state_dir, wish, lambda: cluster_runs.read(node.command, pid, state_dir))
     except FleetError as error:
         module_support.fail(module, error)
-    module.exit_json(changed=not mine, reservation=reservation)
+    if answer["verdict"] == cluster_runs.HELD:
+        module_support.succeed(module, answer)
+    refusal = FleetError(answer.pop("message"), hint=answer.pop("hint"), details=answer)
+    module_support.fail(module, refusal)
 
 
 if __name__ == "__main__":

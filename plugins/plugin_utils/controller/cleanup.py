@@ -36,7 +36,7 @@ def remove(node: Node, settings: Mapping[str, Any], facts: NodeFacts, run_id: st
     try:
         problem = _remove(node, settings, facts, removed)
     finally:
-        given_up = reservation.give_up(node, run_id, parked=False, lease=lease)
+        given_up = reservation.give_up(node, run_id)
     if not problem and given_up.get("failed"):
         problem = given_up
     return dict(problem or {}, changed=bool(removed), removed=removed)

@@ -2,48 +2,124 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reserving a node for a run."""
+"""Reserving nodes for a run, from the controller: what only it knows is which runs are dead, and who may be replaced.
+
+The node is anything with ``run(module_name, arguments)``, which gives the module's result and raises for no lost
+connection, as :func:`controller.remote.run_module` does. The protocol is in ``module_utils/contention.py``.
+"""
 
 from __future__ import annotations
+
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol
+
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import runs
 
+MODULE = "emqx_reservation"
+#: Seconds between two tries, while it is not decided which of several runs gets the cluster.
+POLL_SECONDS = 2.0
+#: Seconds that are slept so in all: more than the reservation of a run lasts that died while it contended.
+PATIENCE_SECONDS = 40.0
 
-def _args(run_id: str, lease: float, **more: Any) -> dict[str, Any]:
-    return dict(
-        id=run_id,
-        lease=lease,
-        controller=runs.identity(),
-        controller_process=runs.run_process(),
-        who=runs.who(),
-        **more,
-    )
+_UNDECIDED = ("wait", "yield")
+
+
+class RunEndedError(Exception):
+    """The process of the run has ended, and this task outlived it: nobody would renew what it reserved."""
+
+
+class Node(Protocol):
+    """A node that modules can be run on."""
+
+    def run(self, module_name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The module's result."""
+        ...
 
 
 def reserve(
-    node: Any,
+    node: Node,
     run_id: str,
     lease: float,
-    take_over: Sequence[str] = (),
+    take_over: Collection[str] = (),
     verify_cluster: bool = True,
     sleep: Callable[[float], None] = time.sleep,
+    *,
+    parked: bool = False,
+    who: str = "",
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    arguments = _args(run_id, lease)
-    answer = node.run("emqx_reservation", arguments)
-    holder = answer.get("holder")
-    if answer.get("failed") and holder and runs.is_dead(holder):
-        answer = node.run("emqx_reservation", dict(arguments, dead=[holder["id"]]))
-    return answer
+    """Reserve the node for ``lease`` seconds; the result of ``emqx_reservation``, with ``failed`` where it is refused.
+
+    ``take_over``: identifiers of runs whose reservations do not count; those that are found held at the first look
+    are taken over. ``verify_cluster``: have the cluster's members asked also where the node is this run's already.
+    ``parked``: keep it for a later job with the same identifier. ``options``: more of the module's arguments, such as
+    ``executable``. Raises RunEndedError.
+    """
+    wanted = {"id": run_id, "lease": lease, "take_over": list(take_over), "verify_cluster": verify_cluster}
+    wanted |= {"state": "parked" if parked else "present", **({"who": who} if who else {})}
+    return perform(node, {**(options or {}), **wanted}, sleep)
 
 
-def renew(node: Any, run_id: str, lease: float, sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:
-    return node.run("emqx_reservation", _args(run_id, lease))
+def renew(
+    node: Node,
+    run_id: str,
+    lease: float,
+    verify_cluster: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+    *,
+    who: str = "",
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Reserve the node for ``lease`` seconds more; fails where another run has taken it over (``verdict: lost``).
+
+    One command at the most, and none without ``verify_cluster``, as long as the lease was not over. Raises
+    RunEndedError.
+    """
+    wanted = {"id": run_id, "lease": lease, "renew": True, "verify_cluster": verify_cluster, "state": "present"}
+    wanted |= {"who": who} if who else {}
+    return perform(node, {**(options or {}), **wanted}, sleep)
 
 
-def give_up(node: Any, run_id: str, parked: bool = False, lease: float = 120) -> dict[str, Any]:
-    args = _args(run_id, lease, state="parked" if parked else "absent")
-    if parked:
-        args["controller_process"] = ""
-    return node.run("emqx_reservation", args, 0)
+def give_up(node: Node, run_id: str, *, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Give the reservation up, where it is this run's."""
+    return perform(node, {**(options or {}), "id": run_id, "state": "absent"})
+
+
+def perform(node: Node, arguments: Mapping[str, Any], sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:
+    """Do what these arguments of ``emqx_reservation`` ask for. Raises RunEndedError."""
+    asked = {"who": runs.who(), **arguments, "controller": runs.identity(), "controller_process": runs.run_process()}
+    take_over = frozenset(asked.pop("take_over", None) or ())
+    state = asked.get("state", "present")
+    if state == "absent":
+        return node.run(MODULE, asked)
+    if state == "present" and not asked["controller_process"]:
+        raise RunEndedError("The run that this task belongs to has ended, so it reserves nothing any more.")
+    return _settle(node, asked, take_over, sleep)
+
+
+def _settle(
+    node: Node, arguments: dict[str, Any], take_over: frozenset[str], sleep: Callable[[float], None]
+) -> dict[str, Any]:
+    """Try until the node is had or refused."""
+    passed_over: list[str] = []
+    slept = 0.0
+    while True:
+        answer = node.run(MODULE, {**arguments, "passed_over": list(passed_over), "look_first": slept > 0})
+        fresh = {
+            str(other["identity"])
+            for other in answer.get("others") or ()
+            if runs.is_dead(other) or (other["held"] and other["id"] in take_over)
+        }.difference(passed_over)
+        # What such a run reserves after the first look was reserved by one that is not gone.
+        take_over = frozenset()
+        if fresh and answer.get("failed"):
+            passed_over += sorted(fresh)
+        elif answer.get("verdict") not in _UNDECIDED:
+            return answer
+        elif slept >= PATIENCE_SECONDS:
+            node.run(MODULE, {**arguments, "state": "absent"})
+            return answer
+        else:
+            sleep(POLL_SECONDS)
+            slept += POLL_SECONDS

@@ -10,7 +10,7 @@ import getpass
 import multiprocessing
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,16 @@ def run_process() -> str:
     return "" if process.endswith("@") else process
 
 
-def who() -> str:
-    """User and host, for the message that another operator reads."""
-    name = (
-        os.environ.get("AWX_USER") or os.environ.get("TOWER_USER") or os.environ.get("SUDO_USER") or getpass.getuser()
-    )
+def who(variables: Mapping[str, Any] | None = None) -> str:
+    """User and host, for the message that another operator reads.
+
+    ``variables``: of a task. AWX and Tower pass who started a job as extra variables, ``awx_user_name`` and
+    ``tower_user_name``; a job that a schedule started has none.
+    """
+    given = variables or {}
+    names = [given.get(name) for name in ("awx_user_name", "tower_user_name")]
+    names += [os.environ.get(name) for name in ("AWX_USER", "TOWER_USER", "SUDO_USER")]
+    name = next((str(name).strip() for name in names if name and str(name).strip()), "") or getpass.getuser()
     return f"{name}@{socket.gethostname()}"
 
 
@@ -55,16 +60,16 @@ def is_dead(holder: Mapping[str, Any]) -> bool:
     return _process(int(pid)) != process
 
 
-def without_dead_run(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """NodeFacts in which the reservation of a run that is known to have ended does not count."""
+def without_dead_run(facts: Mapping[str, Any], take_over: Collection[str] = ()) -> dict[str, Any]:
+    """NodeFacts in which the reservation of a run that is known to have ended, or is taken over, does not count."""
     run = facts.get("run")
-    return dict(facts, run=None) if run and is_dead(run) else dict(facts)
+    return dict(facts, run=None) if run and (is_dead(run) or run["id"] in take_over) else dict(facts)
 
 
-def has_unfinished_run(facts: Mapping[str, Any], run_id: str) -> bool:
-    """Whether a node is reserved by a run that will not give it up any more: it is known to have ended, or is ours."""
+def has_unfinished_run(facts: Mapping[str, Any], run_id: str, take_over: Collection[str] = ()) -> bool:
+    """Whether the run that has a node reserved will not give it up: it has ended, is taken over, or is ours."""
     run = facts.get("run")
-    return run is not None and (run["id"] == run_id or is_dead(run))
+    return run is not None and (run["id"] == run_id or run["id"] in take_over or is_dead(run))
 
 
 def _process(pid: int) -> str:

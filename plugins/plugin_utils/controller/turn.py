@@ -78,6 +78,7 @@ class Turn:
         outcome: Outcome,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
+        who: str = "",
     ) -> None:
         self._node = node
         self._host = host
@@ -86,6 +87,7 @@ class Turn:
         self._settings = settings
         self._facts = facts
         self._outcome = outcome
+        self._who = who
         self._sleep = sleep
         self._clock = clock
         self._changed = False
@@ -190,9 +192,15 @@ class Turn:
             # It never had the reservation.
             return self._result()
         parked = bool(self._settings.get("run_id")) and not decision["final"] and self._planned["action"] != "none"
-        told = reservation.give_up(
-            self._node, self._plan["run_id"], parked=parked, lease=float(self._settings["lease_seconds"])
-        )
+        # The connection was tried for long enough before; what cannot be reached now keeps its reservation and is told.
+        self._node.reconnect_timeout = min(self._node.reconnect_timeout, _SHORT)
+        run_id, lease = self._plan["run_id"], float(self._settings["lease_seconds"])
+        if parked:
+            told = reservation.reserve(
+                self._node, run_id, lease=lease, verify_cluster=False, sleep=self._sleep, parked=True, who=self._who
+            )
+        else:
+            told = reservation.give_up(self._node, run_id)
         kept = {"kept": True, "message": str(told.get("msg") or "")} if told.get("failed") else None
         self._outcome = {**self._outcome, "reservation": kept}  # type: ignore[typeddict-item]
         return self._result()
@@ -215,7 +223,7 @@ class Turn:
 
     def _look(self, wave: int) -> None:
         """Prove that the node is this run's and its cluster nobody else's, and that both are as they were planned."""
-        self._reserve("Prove that no other run works on the cluster", verify_cluster=True)
+        self._renew("Prove that no other run works on the cluster", verify_cluster=True)
         reading = self._verify(
             lambda facts: verdicts.ready_to_switch(facts, str(self._planned["from"]), self._facts["cluster"]["running"])
         )
@@ -247,7 +255,7 @@ class Turn:
         self._outcome = outcomes.advance(self._outcome, "switch", after=reading.facts, checks=checks)
 
     def _soak(self, last: bool) -> None:
-        self._reserve("Renew the reservation")
+        self._renew("Renew the reservation")
         outcome = self._outcome
         before = outcome["before"] or self._facts
         boots = str((outcome["after"] or self._facts)["boot"]["version"])
@@ -279,7 +287,7 @@ class Turn:
     def _rollback(self) -> Result:
         way = self._planned["way_back"]
         try:
-            self._reserve("Renew the reservation")
+            self._renew("Renew the reservation")
             if not way:
                 booted = self._facts["boot"]["version"]
                 raise _StepError(
@@ -367,7 +375,7 @@ class Turn:
             self._outcome = {**self._outcome, "checks": checks}
             raise _StepError(task, {"msg": reading.message})
 
-    def _reserve(self, task: str, verify_cluster: bool = False) -> None:
+    def _reserve(self, task: str, verify_cluster: bool) -> None:
         told = reservation.reserve(
             self._node,
             self._plan["run_id"],
@@ -375,6 +383,19 @@ class Turn:
             take_over=self._settings["take_over"],
             verify_cluster=verify_cluster,
             sleep=self._sleep,
+            who=self._who,
+        )
+        self._must(task, told)
+
+    def _renew(self, task: str, verify_cluster: bool = False) -> None:
+        """Go on only with a node that is still this run's."""
+        told = reservation.renew(
+            self._node,
+            self._plan["run_id"],
+            lease=float(self._settings["lease_seconds"]),
+            verify_cluster=verify_cluster,
+            sleep=self._sleep,
+            who=self._who,
         )
         self._must(task, told)
 
@@ -395,7 +416,7 @@ class Turn:
             return self._result()
         if self._clock() - (renewed or 0) < lease * _RENEW_AFTER:
             return self._result()
-        told = reservation.renew(self._node, self._plan["run_id"], lease=lease, sleep=self._sleep)
+        told = reservation.renew(self._node, self._plan["run_id"], lease=lease, sleep=self._sleep, who=self._who)
         if not told.get("failed"):
             self._outcome = {**self._outcome, "renewed": self._clock()}
         # A node that cannot be had just now is asked again at its turn, which proves that it is this run's.

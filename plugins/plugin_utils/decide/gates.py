@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from ansible_collections.emqx.fleet.plugins.module_utils import contention
 from ansible_collections.emqx.fleet.plugins.module_utils import version as emqx_version
 from ansible_collections.emqx.fleet.plugins.module_utils.package_name import is_linux
 from ansible_collections.emqx.fleet.plugins.module_utils.space import space_needed
@@ -375,18 +376,25 @@ def _operation(case: _Case) -> Outcome:
     return Outcome(False, "none", actual, f"the operation '{holder.get('what')}' is at work; wait for it to end")
 
 
-@_gate("run_lock", actions=_CHANGE, way_out="Wait for that run, or for its lease to run out if it is dead.")
+@_gate(
+    "run_lock",
+    actions=_CHANGE,
+    way_out="Wait for that run or, if it is gone, until its lease is over; or `-e emqx_upgrade_take_over=RUN`.",
+)
 def _run_lock(case: _Case) -> Outcome:
     """No other fleet run has reserved the node with a lease that still holds."""
     run = case.facts.get("run")
     if not run or run.get("id") == case.context.run_id:
         return _passed("no other run", "no other run")
     clock = case.facts.get("clock")
-    until = run.get("lease_until")
-    if clock is not None and until is not None and until <= clock:
+    # Where the node's clock is not known, nothing is known to have gone by since.
+    holder = contention.Member(None, (run.get("since") or 0.0) if clock is None else clock, run)
+    if holder.seconds_left <= 0:
         return _passed("no other run", f"the lease of {run.get('who')} has run out")
-    message = f"the run {run.get('id')} of {run.get('who')} has reserved the node; wait until it ends"
-    return Outcome(False, "no other run", f"{run.get('who')}, since {run.get('since')}, until {until}", message)
+    actual = f"the run {run.get('id')} of {run.get('who')}, for {holder.seconds_left:.0f} s more"
+    # The words of the refusal by the node itself: who comes first has the same to do after either.
+    message = f"{contention.describe([holder])}; {contention.remedy([holder])}"
+    return Outcome(False, "no other run", actual, message)
 
 
 # The package

@@ -128,10 +128,10 @@ def test_a_failure_is_told_and_the_outcome_is_there_all_the_same(task: Task) -> 
     ("phase", "outcome", "decided", "options", "state", "steps"),
     [
         ("stage", at("reserved"), "stage", {}, "staged", ["mkdir", f"copy emqx-{NEW}.zip", f"staged {NEW}"]),
-        ("look", at("staged"), "switch", {"wave": 1}, "staged", ["reserve", "info"]),
-        ("switch", at("staged"), "switch", {"wave": 1}, "switched", ["reserve", "info", f"current {NEW}", "info"]),
-        ("soak", SWITCHED, "soak", {"last": False}, "switched", ["reserve", "info"]),
-        ("soak", SWITCHED, "soak", {}, "soaked", ["reserve", "info"]),
+        ("look", at("staged"), "switch", {"wave": 1}, "staged", ["renew", "info"]),
+        ("switch", at("staged"), "switch", {"wave": 1}, "switched", ["renew", "info", f"current {NEW}", "info"]),
+        ("soak", SWITCHED, "soak", {"last": False}, "switched", ["renew", "info"]),
+        ("soak", SWITCHED, "soak", {}, "soaked", ["renew", "info"]),
         ("soak", SWITCHED, "soak", {"verify": False}, "switched", ["renew"]),
         (
             "commit",

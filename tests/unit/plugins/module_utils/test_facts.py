@@ -242,7 +242,7 @@ def test_link_in_a_leftover_is_not_followed(node: FakeNode) -> None:
 
 def test_operation_run_and_journal_are_told(node: FakeNode) -> None:
     state_dir = StateDir(node.installation.state_dir, USER)
-    state_dir.reserve({"id": "run-1", "who": "ann"}, 100)
+    state_dir.contend({"id": "run-1", "who": "ann"})
     with state_dir.locked("permanent 4.4.19", 0):
         state_dir.record({"what": "permanent 4.4.19"})
         found = collect(node)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import pytest
+from ansible_collections.emqx.fleet.plugins.module_utils import contention
 from ansible_collections.emqx.fleet.plugins.module_utils import state_dir as state_dirs
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, FleetError
 from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import JOURNAL_LINES, StateDir, write_atomically
@@ -176,7 +177,7 @@ def test_who_only_looks_keeps_nobody_out(state_dir: StateDir) -> None:
 def test_directory_and_files_are_private(state_dir: StateDir) -> None:
     with state_dir.locked("x", 0):
         state_dir.record({"what": "x"})
-        state_dir.reserve({"id": "1"}, 10)
+        state_dir.contend({"id": "1"})
     assert stat.S_IMODE(os.stat(state_dir.path).st_mode) == 0o700
     names = sorted(os.listdir(state_dir.path))
     assert names == ["journal.jsonl", "lock", "run.json", "run.json.lock"]
@@ -189,7 +190,7 @@ def test_what_root_makes_belongs_to_the_runner_user(tmp_path: Path) -> None:
     made = StateDir(str(tmp_path / "fleet"), "nobody")
     with made.locked("x", 0):
         made.record({"what": "x"})
-        made.reserve({"id": "1"}, 10)
+        made.contend({"id": "1"})
     owner = {os.stat(made.path).st_uid} | {os.stat(os.path.join(made.path, n)).st_uid for n in os.listdir(made.path)}
     assert owner != {0}
     assert len(owner) == 1
@@ -241,69 +242,170 @@ def test_journal_of_a_node_without_one(state_dir: StateDir) -> None:
 # The reservation
 
 
-def claim(run: str = "run-1") -> Dict[str, Any]:
-    return {"id": run, "who": "ann@tower", "controller": "tower boot", "controller_process": "77@1234"}
+def claim(run: str = "run-1", process: str = "77@1234") -> Dict[str, Any]:
+    return {"id": run, "who": "ann@tower", "controller": "tower boot", "controller_process": process}
+
+
+def reserve(state_dir: StateDir, lease: float = 100, parked: bool = False, **wanted: str) -> Dict[str, Any]:
+    """Contend where nobody else is, and hold."""
+    assert state_dir.contend(claim(**wanted)) is not None
+    held = state_dir.hold(claim(**wanted), lease, parked)
+    assert held is not None
+    return held
 
 
 def test_reserve_renew_release(state_dir: StateDir) -> None:
     assert state_dir.run() is None
-    first = state_dir.reserve(claim(), 100)
-    assert first["taken_from"] is None
+    wanted = state_dir.contend(claim())
+    assert wanted is not None
+    assert state_dir.run() == wanted
+    assert not wanted["held"]
+    assert 20 < wanted["lease_until"] - time.time() < 30.01
+    assert state_dir.renew(claim(), 100) is None, "it is only wanted yet"
+    first = state_dir.hold(claim(), 100)
+    assert first is not None
+    assert first["held"]
     assert {name: first[name] for name in claim()} == claim()
     assert 90 < first["lease_until"] - time.time() < 100.01
-    again = state_dir.reserve(claim(), 1000)
-    assert again["since"] == first["since"]
+    again = state_dir.renew(claim(), 1000)
+    assert again is not None
+    assert again["since"] == first["since"] == wanted["since"]
     assert again["lease_until"] > first["lease_until"]
-    assert again["taken_from"] is None
-    assert state_dir.run() == {name: value for name, value in again.items() if name != "taken_from"}
-    assert not state_dir.release("run-2")
-    assert state_dir.run() is not None
-    assert state_dir.release("run-1")
+    assert state_dir.run() == again
+    assert not state_dir.release(claim("run-2"))
+    assert state_dir.run() == again
+    assert state_dir.release(claim())
     assert state_dir.run() is None
-    assert not state_dir.release("run-1")
+    assert not state_dir.release(claim())
+    assert state_dir.hold(claim(), 100) is None
+    assert state_dir.run() is None
 
 
-def test_reserved_for_another_run(state_dir: StateDir) -> None:
-    held = state_dir.reserve(claim(), 100)
-    with pytest.raises(FleetError) as caught:
-        state_dir.reserve(claim("run-2"), 100, dead=["run-3"])
-    assert "the run run-1 of ann@tower" in caught.value.message
-    assert caught.value.failure_class == NOT_STARTED
-    assert caught.value.hint
-    assert caught.value.result()["holder"]["lease_until"] == held["lease_until"]
-    found = state_dir.run()
-    assert found is not None
-    assert found["id"] == "run-1"
+def test_one_that_is_held_stays_so_while_it_is_proved_again(state_dir: StateDir) -> None:
+    held = reserve(state_dir, 100)
+    assert state_dir.contend(claim()) == held
+    assert reserve(state_dir, 5)["lease_until"] < held["lease_until"], "and may be made shorter afterwards"
 
 
-@pytest.mark.parametrize(("lease", "dead"), [(-1.0, []), (100.0, ["run-0", "run-1"])])
-def test_lapsed_or_dead_reservation_is_taken_over(state_dir: StateDir, lease: float, dead: List[str]) -> None:
-    state_dir.reserve(claim(), lease)
-    taken = state_dir.reserve(claim("run-2"), 100, dead)
-    assert taken["taken_from"]["id"] == "run-1"
+@pytest.mark.parametrize("other", [claim("run-2"), claim(process="78@99")])
+def test_reserved_for_another_run_or_job_of_it(state_dir: StateDir, other: Dict[str, Any]) -> None:
+    held = reserve(state_dir)
+    assert state_dir.contend(other, ["run-3"]) is None
+    assert state_dir.hold(other, 100) is None
+    assert state_dir.renew(other, 100) is None
+    assert not state_dir.release(other)
+    assert state_dir.run() == held
+
+
+def test_what_is_passed_over_is_replaced(state_dir: StateDir) -> None:
+    identity = contention.identity(reserve(state_dir))
+    taken = state_dir.contend(claim("run-2"), [identity, "run-0 x y"])
+    assert taken is not None
+    assert taken["took_over"] == sorted([identity, "run-0 x y"])
+    held = state_dir.hold(claim("run-2"), 100)
+    assert held is not None
+    assert held["took_over"] == taken["took_over"]
+    assert state_dir.renew(claim(), 100) is None
+    assert state_dir.run() == held
+
+
+def test_lease_that_is_over_counts_for_nothing(state_dir: StateDir) -> None:
+    old = reserve(state_dir, -1)
+    assert state_dir.renew(claim(), 100) is None, "somebody may have had the cluster meanwhile"
+    assert state_dir.hold(claim(), 100) is None
+    again = state_dir.contend(claim())
+    assert again is not None
+    assert not again["held"]
+    assert again["since"] >= old["since"]
+    reserve(state_dir, -1)
+    taken = reserve(state_dir, run="run-2")
     assert abs(taken["since"] - time.time()) < 60
-    found = state_dir.run()
-    assert found is not None
-    assert found["id"] == "run-2"
-    with pytest.raises(FleetError):
-        state_dir.reserve(claim("run-1"), 100)
+    assert state_dir.contend(claim()) is None
+
+
+def test_parked_for_any_job_of_the_same_run(state_dir: StateDir) -> None:
+    reserve(state_dir)
+    parked = state_dir.renew(claim(), 1000, parked=True)
+    assert parked is not None
+    assert (parked["controller_process"], parked["held"]) == ("", True)
+    assert state_dir.contend(claim("run-2")) is None
+    assert state_dir.renew(claim(process="99@1"), 100) is None, "of several jobs, one gets the cluster"
+    mine = state_dir.contend(claim(process="99@1"))
+    assert mine is not None
+    assert (mine["held"], mine["resumes"], mine["since"]) == (False, True, parked["since"])
+    assert state_dir.contend(claim(process="98@1")) is None
+    again = state_dir.contend(claim(process="99@1"))
+    assert again is not None
+    assert again["resumes"]
+    held = state_dir.hold(claim(process="99@1"), 100)
+    assert held is not None
+    assert (held["held"], held["resumes"], held["controller_process"]) == (True, False, "99@1")
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{torn", "[]", '"x"', "{}", '{"id": "run-1"}', '{"lease_until": "x", "id": 1}']
+    "content",
+    [
+        b"",
+        b"{torn",
+        b"[]",
+        b'"x"',
+        b"{}",
+        b'{"id": "run-1"}',
+        b'{"lease_until": "x", "id": "1"}',
+        b'{"lease_until": 9e9, "id": 1}',
+        b'{"lease_until": true, "id": "1"}',
+        b'{"lease_until": Infinity, "id": "1"}',
+        b'{"lease_until": 1, "id": "\xff"}',
+        b"[" * 100000,
+    ],
 )
-def test_torn_reservation_holds_nobody_up(state_dir: StateDir, content: str) -> None:
+def test_torn_reservation_holds_nobody_up(state_dir: StateDir, content: bytes) -> None:
     state_dir.create()
-    Path(state_dir.run_path).write_text(content)
+    Path(state_dir.run_path).write_bytes(content)
     assert state_dir.run() is None
-    assert not state_dir.release("run-2")
-    assert state_dir.reserve(claim("run-2"), 100)["id"] == "run-2"
+    assert not state_dir.release(claim("run-2"))
+    assert reserve(state_dir, run="run-2")["id"] == "run-2"
+
+
+def test_reservation_of_another_version_is_read(state_dir: StateDir) -> None:
+    """One that knew no contenders, and one whose further words are of other kinds."""
+    state_dir.create()
+    until = time.time() + 100
+    for more in ({}, {"took_over": "x", "since": "yesterday", "who": None}):
+        Path(state_dir.run_path).write_text(json.dumps(dict({"id": "run-1", "lease_until": until}, **more)))
+        found = state_dir.run()
+        assert found is not None
+        assert (contention.is_held(found), found["took_over"], found.get("since")) == (True, [], None)
+        assert state_dir.contend(claim("run-2")) is None
 
 
 def test_reservation_does_not_wait_for_the_operation_lock(state_dir: StateDir) -> None:
     with state_dir.locked("long work", 0):
-        assert state_dir.reserve(claim(), 100)["id"] == "run-1"
-        assert state_dir.release("run-1")
+        assert reserve(state_dir)["id"] == "run-1"
+        assert state_dir.release(claim())
+
+
+def test_reservation_that_cannot_be_written_or_read_says_so(
+    state_dir: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*unused: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    reserve(state_dir)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.rename", full)
+        for work in (lambda: state_dir.contend(claim()), lambda: state_dir.renew(claim(), 1)):
+            with pytest.raises(FleetError) as caught:
+                work()
+            assert caught.value.message == (
+                "The reservation {0} cannot be read or written: No space left on device.".format(state_dir.run_path)
+            )
+            assert caught.value.failure_class == NOT_STARTED
+    os.unlink(state_dir.run_path)
+    os.mkdir(state_dir.run_path)
+    with pytest.raises(FleetError, match="Is a directory"):
+        state_dir.contend(claim("run-2"))
+    assert state_dir.run() is None
 
 
 # Writing

@@ -133,19 +133,19 @@ class FakeHost:
 
     def reserve(self, node: FakeHost, run_id: str, **how: Any) -> Told:
         """The result of reserving this node."""
-        return node.reservation("reserve", {"run_id": run_id, **how})
+        return node.reservation("park" if how.pop("parked", False) else "reserve", {"run_id": run_id, **how})
 
     def renew(self, node: FakeHost, run_id: str, **how: Any) -> Told:
         """The result of keeping it."""
         return node.reservation("renew", {"run_id": run_id, **how})
 
-    def give_up(self, node: FakeHost, run_id: str, **how: Any) -> Told:
-        """The result of giving it up, or parking it."""
-        return node.reservation("park" if how["parked"] else "give up", {"run_id": run_id, **how})
+    def give_up(self, node: FakeHost, run_id: str) -> Told:
+        """The result of giving it up."""
+        return node.reservation("give up", {"run_id": run_id})
 
     def reservation(self, step: str, how: Mapping[str, Any]) -> Told:
         """Write the step down without the means of waiting."""
-        self.asked.append((step, {name: value for name, value in how.items() if name != "sleep"}))
+        self.asked.append((step, {name: value for name, value in how.items() if name not in ("sleep", "who")}))
         return self.answer(step, {"changed": True})
 
     def asked_for(self, name: str) -> list[dict[str, Any]]:

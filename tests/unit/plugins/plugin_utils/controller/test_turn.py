@@ -234,8 +234,8 @@ def test_other_answers_of_the_check_do_not_count(answers: dict[str, Any], accept
 
 def test_looks_at_the_node_just_before_its_turn() -> None:
     run = Run(FakeHost(), at("staged")).take("look", 3)
-    assert run.node.steps == ["reserve", "info"]
-    assert run.node.asked_for("reserve")[0]["verify_cluster"] is True
+    assert run.node.steps == ["renew", "info"]
+    assert run.node.asked_for("renew")[0]["verify_cluster"] is True
     assert run.node.asked_for("emqx_release_info") == [{"old_code": False, "verification": True}]
     assert run.outcome == at("staged", looked=3, before=read_facts(), renewed=NOW)
 
@@ -256,13 +256,13 @@ def test_a_node_that_is_not_as_planned_any_more_is_left_alone(found: dict[str, A
         run = Run(FakeHost(info=found), at("staged")).take(phase)
         assert run.failure["phase"] == phase
         assert run.message == f"Look at the node and its cluster just before its turn: {message}"
-        assert run.node.steps == ["reserve", "info", "evidence"]
+        assert run.node.steps == ["renew", "info", "evidence"]
         assert [check["passed"] for check in run.outcome["checks"]].count(False) == 1
 
 
 def test_switches_and_verifies() -> None:
     run = Run(FakeHost(), at("staged"), accept=["patches", "alarms"]).take("switch")
-    assert run.node.steps == ["reserve", "info", f"current {NEW}", "info"]
+    assert run.node.steps == ["renew", "info", f"current {NEW}", "info"]
     assert run.node.asked_for("emqx_release") == [
         release(NEW, "current", package=f"{PACKAGES}/emqx-{NEW}.zip", allow_downgrade=False, accept=["patches"])
     ]
@@ -283,12 +283,12 @@ def test_what_was_looked_at_for_this_wave_is_not_looked_at_again() -> None:
     healthy = at("staged", looked=1, before=read_facts())
     run = Run(FakeHost(), healthy).take("switch", 1)
     assert (run.node.steps, run.outcome["state"]) == ([f"current {NEW}", "info"], "switched")
-    assert Run(FakeHost(), healthy).take("switch", 2).node.steps == ["reserve", "info", f"current {NEW}", "info"]
+    assert Run(FakeHost(), healthy).take("switch", 2).node.steps == ["renew", "info", f"current {NEW}", "info"]
 
 
 def test_takes_hop_after_hop() -> None:
     run = Run(FakeHost(OLDER), at("staged"), two_hops()).take("switch")
-    assert run.node.steps == ["reserve", "info", f"current {OLD}", f"current {NEW}", "info"]
+    assert run.node.steps == ["renew", "info", f"current {OLD}", f"current {NEW}", "info"]
     assert [row["package"] for row in run.node.asked_for("emqx_release")] == [
         f"{PACKAGES}/emqx-{OLD}.zip",
         f"{PACKAGES}/emqx-{NEW}.zip",
@@ -320,7 +320,7 @@ def test_a_downgrade_is_for_those_who_ask_for_it(purpose: Any, setting: bool, al
 
 def test_commits_each_node_at_once_where_that_is_asked_for() -> None:
     run = Run(FakeHost(), at("staged"), commit="node").take("switch")
-    assert run.node.steps == ["reserve", "info", f"current {NEW}", "info", f"permanent {NEW}", "info"]
+    assert run.node.steps == ["renew", "info", f"current {NEW}", "info", f"permanent {NEW}", "info"]
     assert run.node.asked_for("emqx_release")[1] == release(NEW, "permanent")
     assert run.outcome["after"] == read_facts(NEW, NEW)
     assert run.outcome["actions"] == [{"action": "switch", "version": NEW}]
@@ -332,7 +332,10 @@ def test_commits_each_node_at_once_where_that_is_asked_for() -> None:
 
 def test_a_verification_that_fails_is_told_with_its_checks() -> None:
     run = Run(FakeHost(**{"info#2": {"connections": 4}}), at("staged")).take("switch")
-    message = "The node had 10 clients and has 4; at least 10 are expected."
+    message = (
+        "The node had 10 clients and has 4; at least 10 are expected. "
+        "To accept this, set emqx_upgrade_client_loss_tolerance to 6 (or 60%)."
+    )
     assert run.message == f"Verify that nobody noticed, on the node and in its cluster: {message}"
     assert run.failure == {
         "phase": "switch",
@@ -366,12 +369,12 @@ def test_a_verification_is_given_time() -> None:
 @pytest.mark.parametrize(
     ("answers", "changed"),
     [
-        ({"reserve": {"changed": True}, f"current {NEW}": {"changed": False}}, True),
-        ({"reserve": {"changed": False}, f"current {NEW}": {"changed": True}}, True),
-        ({"reserve": {"changed": False}, f"current {NEW}": {"changed": False}}, False),
-        ({"reserve": {"changed": True}, f"current {NEW}": {"failed": True}}, True),
-        ({"reserve": {"changed": False}, f"current {NEW}": {"failed": True, "changed": True}}, True),
-        ({"reserve": {"failed": True}}, False),
+        ({"renew": {"changed": True}, f"current {NEW}": {"changed": False}}, True),
+        ({"renew": {"changed": False}, f"current {NEW}": {"changed": True}}, True),
+        ({"renew": {"changed": False}, f"current {NEW}": {"changed": False}}, False),
+        ({"renew": {"changed": True}, f"current {NEW}": {"failed": True}}, True),
+        ({"renew": {"changed": False}, f"current {NEW}": {"failed": True, "changed": True}}, True),
+        ({"renew": {"failed": True}}, False),
     ],
 )
 def test_a_turn_has_changed_something_if_one_of_its_steps_has(answers: dict[str, Any], changed: bool) -> None:
@@ -402,14 +405,15 @@ def test_a_failure_keeps_what_the_command_did_and_said() -> None:
 def test_a_node_goes_back_at_once_where_that_is_asked_for() -> None:
     run = Run(FakeHost(**{"info#2": {"connections": 4}}), at("staged"), on_failure="rollback_node").take("switch")
     assert run.node.steps == [
-        "reserve", "info", f"current {NEW}", "info", "evidence", "reserve", f"permanent {OLD}", "info",
+        "renew", "info", f"current {NEW}", "info", "evidence", "renew", f"permanent {OLD}", "info",
     ]  # fmt: skip
     assert run.outcome["state"] == "rolled_back"
     assert run.failure["phase"] == "switch"
     assert run.outcome["after"] == read_facts(OLD)
     assert run.message == (
         "Verify that nobody noticed, on the node and in its cluster: The node had 10 clients and has 4; at least 10 "
-        f"are expected. It went back to {OLD}."
+        "are expected. To accept this, set emqx_upgrade_client_loss_tolerance to 6 (or 60%). "
+        f"It went back to {OLD}."
     )
     assert run.changed
 
@@ -420,7 +424,7 @@ def test_a_node_that_cannot_go_back() -> None:
     assert run.outcome["state"] == "failed"
     assert run.failure["message"].startswith("The node had 10 clients")
     assert run.outcome["rollback_message"] == "It was refused."
-    assert run.message.endswith(f"are expected. Switch back to {OLD}: It was refused.")
+    assert run.message.endswith(f"(or 60%). Switch back to {OLD}: It was refused.")
     assert run.outcome["after"] == read_facts(NEW, OLD)
     assert run.node.steps.count("evidence") == 2, "after the way back it is read again"
 
@@ -434,7 +438,7 @@ def test_a_node_that_did_not_move_has_nothing_to_go_back_from() -> None:
 def test_a_node_of_which_nothing_is_known_may_have_moved() -> None:
     answers = {f"current {NEW}": LOST, "evidence": {"facts": {}, "log": [], "crash_dumps": []}}
     run = Run(FakeHost(**answers), at("staged"), on_failure="rollback_node").take("switch")
-    assert run.node.steps[-3:] == ["reserve", f"permanent {OLD}", "info"]
+    assert run.node.steps[-3:] == ["renew", f"permanent {OLD}", "info"]
     assert run.outcome["state"] == "rolled_back"
 
 
@@ -462,8 +466,8 @@ def switched(**changes: Any) -> Outcome:
 
 def test_watches_round_after_round() -> None:
     run = Run(FakeHost(NEW, OLD, **{"info#1": {"connections": 11}}), switched()).take("soak", last=False)
-    assert run.node.steps == ["reserve", "info"]
-    assert run.node.asked_for("reserve")[0]["verify_cluster"] is False
+    assert run.node.steps == ["renew", "info"]
+    assert run.node.asked_for("renew")[0]["verify_cluster"] is False
     assert run.outcome == switched(renewed=NOW) | {"after": read_facts(NEW, OLD, connections=11)}
     run.take("soak")
     assert run.outcome == switched(renewed=NOW) | {"state": "soaked"}
@@ -515,7 +519,7 @@ def test_goes_back_hop_after_hop() -> None:
     before = read_facts(OLDER)
     run = Run(FakeHost(NEW, OLDER), at("switched", before=before, after=read_facts(NEW, OLDER)), plan)
     run.take("rollback")
-    assert run.node.steps == ["reserve", f"current {OLD}", f"permanent {OLDER}", "info"]
+    assert run.node.steps == ["renew", f"current {OLD}", f"permanent {OLDER}", "info"]
     assert run.node.asked_for("emqx_release") == [
         release(OLD, "current", allow_downgrade=True),
         release(OLDER, "permanent", allow_downgrade=True),
@@ -545,7 +549,10 @@ def test_an_alarm_that_the_switch_raised_outlives_it() -> None:
     run = Run(FakeHost(NEW, OLD, info=ALARM), switched()).take("rollback")
     assert run.outcome["state"] == "rolled_back"
     gone = Run(FakeHost(NEW, OLD, info={"sessions": 1}), switched()).take("rollback")
-    assert gone.failure["message"] == "The node had 12 sessions and has 1; at least 12 are expected."
+    assert gone.failure["message"] == (
+        "The node had 12 sessions and has 1; at least 12 are expected. "
+        "To accept this, set emqx_upgrade_client_loss_tolerance to 11 (or 92%)."
+    )
 
 
 def test_no_way_back() -> None:
@@ -556,7 +563,7 @@ def test_no_way_back() -> None:
     )
     assert run.message == f"Find the way back: {message}"
     assert (run.failure["phase"], run.failure["message"]) == ("rollback", message)
-    assert run.node.steps == ["reserve", "evidence"]
+    assert run.node.steps == ["renew", "evidence"]
 
 
 @pytest.mark.parametrize(
@@ -598,7 +605,7 @@ STEPS: dict[str, tuple[Outcome, str, list[tuple[str, str]]]] = {
         at("staged"),
         OLDER,
         [
-            ("reserve", "Prove that no other run works on the cluster"),
+            ("renew", "Prove that no other run works on the cluster"),
             ("info", "Look at the node and its cluster just before its turn"),
         ],
     ),
@@ -606,7 +613,7 @@ STEPS: dict[str, tuple[Outcome, str, list[tuple[str, str]]]] = {
         at("staged"),
         OLDER,
         [
-            ("reserve", "Prove that no other run works on the cluster"),
+            ("renew", "Prove that no other run works on the cluster"),
             ("info", "Look at the node and its cluster just before its turn"),
             (f"current {OLD}", f"Switch to {OLD}, so that a restart would still bring the old version back"),
             (f"current {NEW}", f"Switch to {NEW}, so that a restart would still bring the old version back"),
@@ -618,7 +625,7 @@ STEPS: dict[str, tuple[Outcome, str, list[tuple[str, str]]]] = {
     "soak": (
         at("switched", before=read_facts(OLDER), after=read_facts(NEW, OLDER)),
         NEW,
-        [("reserve", "Renew the reservation"), ("info", "Verify that nobody notices")],
+        [("renew", "Renew the reservation"), ("info", "Verify that nobody notices")],
     ),
     "commit": (
         at("soaked", before=read_facts(OLDER), after=read_facts(NEW, OLDER)),
@@ -633,7 +640,7 @@ STEPS: dict[str, tuple[Outcome, str, list[tuple[str, str]]]] = {
         at("switched", before=read_facts(OLDER), after=read_facts(NEW, OLDER)),
         NEW,
         [
-            ("reserve", "Renew the reservation"),
+            ("renew", "Renew the reservation"),
             (f"current {OLD}", f"Switch back to {OLD}"),
             (f"permanent {OLDER}", f"Switch back to {OLDER}"),
             ("info", "Verify that nobody noticed the way back"),
@@ -705,7 +712,7 @@ def test_a_reservation_may_fail_in_every_way(kind: str) -> None:
     assert run.node.steps == ["reserve"]
 
 
-@pytest.mark.parametrize("step", ["reserve#2", f"current {OLD}#2", f"permanent {OLDER}#1", "info#3"])
+@pytest.mark.parametrize("step", ["renew#2", f"current {OLD}#2", f"permanent {OLDER}#1", "info#3"])
 @pytest.mark.parametrize("kind", FAILURES)
 def test_every_step_of_a_way_back_at_once_may_fail_in_every_way(step: str, kind: str) -> None:
     answers = {"info#2": {"connections": 4}, step: FAILURES[kind]}
@@ -947,7 +954,7 @@ def test_a_preview_that_fails_says_so_and_is_no_outcome(kind: str) -> None:
 def test_a_node_that_is_done_is_given_up() -> None:
     done = at("committed", before=read_facts(), after=read_facts(NEW))
     run = Run(FakeHost(NEW), done).end()
-    assert run.node.asked == [("give up", {"run_id": "run-1", "parked": False, "lease": 120.0})]
+    assert run.node.asked == [("give up", {"run_id": "run-1"})]
     assert run.outcome == done
     assert (run.message, run.outcome["reached"]) == ("", True)
 
@@ -1006,7 +1013,8 @@ def test_a_node_that_came_back_gives_up_what_was_kept() -> None:
 )
 def test_a_job_with_others_to_come_parks_the_reservation(run_id: str | None, final: bool, step: str) -> None:
     run = Run(FakeHost(), at("staged", after=read_facts()), run_id=run_id, lease_seconds=90).end(final=final)
-    assert run.node.asked == [(step, {"run_id": "run-1", "parked": step == "park", "lease": 90.0})]
+    how = {"lease": 90.0, "verify_cluster": False} if step == "park" else {}
+    assert run.node.asked == [(step, {"run_id": "run-1", **how})]
 
 
 def test_the_last_look_learns_what_was_decided_meanwhile() -> None:
