@@ -23,8 +23,8 @@ options:
   phase:
     description:
       - The phase. V(read) reads the node for the plan, V(look) proves just before the turn that nobody else works on
-        the node or its cluster, V(hook_failed) notes a hook that failed, V(preview) shows in check mode what would be done,
-        and V(end) looks at the node for the report and gives it up.
+        the node or its cluster, V(hook_failed) notes a hook that failed, V(preview) shows in check mode what would be
+        done, and V(end) looks at the node for the report and gives it up.
     type: str
     choices: [read, reserve, stage, look, switch, soak, commit, rollback, hook_failed, end, preview]
     required: true

@@ -194,8 +194,9 @@ class Turn:
         parked = bool(self._settings.get("run_id")) and not decision["final"] and self._planned["action"] != "none"
         # The connection was tried for long enough before; what cannot be reached now keeps its reservation and is told.
         self._node.reconnect_timeout = min(self._node.reconnect_timeout, _SHORT)
-        run_id, lease = self._plan["run_id"], float(self._settings["lease_seconds"])
+        run_id = self._plan["run_id"]
         if parked:
+            lease = float(self._settings["park_seconds"])
             told = reservation.reserve(
                 self._node, run_id, lease=lease, verify_cluster=False, sleep=self._sleep, parked=True, who=self._who
             )

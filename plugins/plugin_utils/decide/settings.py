@@ -146,8 +146,9 @@ RULES: Mapping[str, Rule] = {
     "soak_interval": Rule(fleet_wide=True, seconds=True, most=_DAY),
     "hooks": Rule(fleet_wide=True, example='{"before_node": "hooks/drain.yml"}'),
     "run_id": Rule(fleet_wide=True, example="change-4711"),
-    # A run that waits for its approval between two jobs keeps its nodes for so long.
     "lease_seconds": Rule(seconds=True, least=30, most=7 * _DAY),
+    # A run that waits for its approval between two jobs keeps its nodes for so long.
+    "park_seconds": Rule(seconds=True, least=30, most=7 * _DAY),
     "take_over": Rule(fleet_wide=True, example="20260101T120000Z-0a1b2c3d"),
     "keep_versions": Rule(most=1000),
     "report_file": Rule(fleet_wide=True, example="report.json"),

@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import PLANNED, TURN
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import fail, new
@@ -26,7 +27,7 @@ OUTCOME = fail(
 def test_commands_of_a_report(tmp_path: Path) -> None:
     variables = tmp_path / "fleet.yml"
     variables.write_text(json.dumps({PLANNED: {"plan": PLAN}, TURN: {"outcome": OUTCOME}}))
-    task = {"emqx.fleet.emqx_report": {}}
+    task: dict[str, Any] = {"emqx.fleet.emqx_report": {}}
     options = ["--limit", "node1", "--forks", "9", "-e", f"@{variables}", "-e", f"ansible_become_password={SECRET}"]
     options += ["-e", f"emqx_upgrade_packages=https://me:{SECRET}@host/x.zip emqx_upgrade_timeout=900"]
     played = play(tmp_path, {"report": task}, *options)

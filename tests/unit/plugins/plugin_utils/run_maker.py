@@ -93,6 +93,7 @@ def make_settings(**changes: Any) -> dict[str, Any]:
         "hooks": {},
         "keep_versions": 1,
         "lease_seconds": 120,
+        "park_seconds": 14400,
         "on_failure": "stop",
         "pause_seconds": 0,
         "reconnect_timeout": 60,

@@ -1012,7 +1012,7 @@ def test_a_node_that_came_back_gives_up_what_was_kept() -> None:
     [("night", False, "park"), ("night", True, "give up"), (None, False, "give up"), ("", False, "give up")],
 )
 def test_a_job_with_others_to_come_parks_the_reservation(run_id: str | None, final: bool, step: str) -> None:
-    run = Run(FakeHost(), at("staged", after=read_facts()), run_id=run_id, lease_seconds=90).end(final=final)
+    run = Run(FakeHost(), at("staged", after=read_facts()), run_id=run_id, park_seconds=90).end(final=final)
     how = {"lease": 90.0, "verify_cluster": False} if step == "park" else {}
     assert run.node.asked == [(step, {"run_id": "run-1", **how})]
 
