@@ -62,11 +62,12 @@ def note(state_dir: StateDir, message: str, facts: Dict[str, Any], secrets: Sequ
 
 
 def _newest_first(directory: str, patterns: Sequence[str]) -> List[str]:
+    # A name may match more than one of them.
+    names = {path for pattern in patterns for path in glob.glob(os.path.join(glob.escape(directory), pattern))}
     found = []
-    for pattern in patterns:
-        for path in glob.glob(os.path.join(glob.escape(directory), pattern)):
-            try:
-                found.append((os.stat(path).st_mtime, path))
-            except OSError:
-                continue
+    for path in names:
+        try:
+            found.append((os.stat(path).st_mtime, path))
+        except OSError:
+            continue
     return [path for _time, path in sorted(found, reverse=True)]
