@@ -15,7 +15,6 @@ from typing import Any
 from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible.utils.vars import load_extra_vars
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import command_line
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 
@@ -31,11 +30,13 @@ _OPTIONS = {
 #: What a roll-out and its way back are called with alike. The version is not: a rollback's is the one to go back to.
 _SETTINGS_OF_ROLLBACK = (
     "emqx_upgrade_accept",
+    "emqx_upgrade_executable",
     "emqx_upgrade_hosts",
     "emqx_upgrade_run_id",
     "emqx_upgrade_settle_timeout",
     "emqx_upgrade_timeout",
 )
+_SETTINGS_OF_STATUS = ("emqx_upgrade_executable", "emqx_upgrade_hosts")
 
 
 class ActionModule(ActionBase):
@@ -68,20 +69,11 @@ class ActionModule(ActionBase):
 
     def _commands(self) -> dict[str, str]:
         """What a person is to call next, as the present command was called."""
-        given = context.CLIARGS
-        extra = [str(option) for option in given.get("extra_vars") or ()]
-        inventory = [str(source) for source in given.get("inventory") or ()]
-        limit = given.get("subset")
-        playbook = str((given.get("args") or ["emqx.fleet.upgrade"])[0])
-        settings = command_line.inline_settings(extra, load_extra_vars(self._loader))
-        again = command_line.command(playbook, inventory, limit, extra, settings)
-        if given.get("tags") and tuple(given["tags"]) != ("all",):
-            again += f" --tags {','.join(given['tags'])}"
-        back = {name: value for name, value in settings.items() if name in _SETTINGS_OF_ROLLBACK}
+        given, defaults = context.CLIARGS, command_line.configured()
         return {
-            "again": again,
-            "rollback": command_line.command("emqx.fleet.rollback", inventory, limit, extra, back),
-            "status": command_line.command("emqx.fleet.status", inventory, limit),
+            "again": command_line.again(given, defaults),
+            "rollback": command_line.another("emqx.fleet.rollback", given, _SETTINGS_OF_ROLLBACK, defaults),
+            "status": command_line.another("emqx.fleet.status", given, _SETTINGS_OF_STATUS, defaults),
         }
 
     def _write(self, path: Path, document: dict[str, Any]) -> None:

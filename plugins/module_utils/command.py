@@ -4,6 +4,7 @@
 
 """Running the ``emqx`` command: the one place that knows its arguments, environment, user, time-out and exit codes."""
 
+import errno
 import glob
 import os
 import re
@@ -16,6 +17,7 @@ from typing import IO, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequ
 from ansible_collections.emqx.fleet.plugins.module_utils.accounts import find_account
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, REFUSED, UNKNOWN
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import Installation, read_text
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import MASK, masked
 
 # What an exit code says about the node, if its state afterwards is the same as before.
 EXIT_CODES = {
@@ -28,6 +30,30 @@ EXIT_CODES = {
 }
 
 OUTPUT_LINES = 40
+#: Characters of the one sentence that a message quotes.
+SENTENCE_LENGTH = 240
+# A dump of a beam has ten thousands.
+_ALL_LINES = 1000000
+# Sentences that tell why a command failed, from the most telling ones; what emqx, its scripts and the shell say.
+_DECISIVE = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"^(?:Unpack|Uninstall|Install) failed\b|^ERROR: (?!node_is_not_running)",
+        r"^(?:Cannot upgrade/downgrade|FATAL:|Missing version|You need to be root|unknown args|\w+: unknown args)",
+        r"^escript: |^\{\"(?:init terminating|could not start)|^Runtime terminating|^init terminating|^Crash dump",
+        r"(?i)\b(?:no space left|permission denied|read-only file|cannot|can't|unable|not permitted|no such|invalid)\b",
+        r"not responding to pings|^(?:ERROR: )?node_is_not_running|^ERROR: node|^Node is not running",
+        r"(?i)error|exception|fail|refused|denied|crash|killed|terminat|not found(?!, attempting)|abort|panic",
+    )
+)
+# What it tells of its way, and the list of versions at the end.
+_HARMLESS = re.compile(
+    r"unzip \[|Release \S+ (?:not found, attempting|is already|is marked|is the currently)|symlink |Unpacked"
+    r" successfully|Installed Release|Uninstalled Release|Made release permanent|Installed versions|\* \S+ \w+$"
+)
+_TRACE = re.compile(r"\s+(?:in function|in call from|called as|\*\*\* argument)\s")
+_TRACE_IN_TERM = re.compile(r",\s*\[\{'?[\w@-]+'?,\s*'?[\w/@-]+'?,\s*(?:\d+|\[).*$")
+_POSIX_ERROR = re.compile(r"(?<![\w'])e[a-z0-9]{3,12}(?![\w'])")
 _BINARY_DUMP = re.compile(r"<<(?:\s*\d+\s*,){8,}[\s\d,.]*(?:>>)?")
 _COOKIE_SETTING = re.compile(r"^[ \t]*(?:node\.cookie[ \t]*=|-setcookie[ \t=])[ \t]*(\S+)", re.MULTILINE)
 # Settings of the broker, and arguments that cuttlefish made of them at each start or a switch has kept.
@@ -42,7 +68,6 @@ _COOKIE_ARGUMENT = re.compile(r"(-setcookie[\"',\s]+)[^\"',\s\]]+")
 _ATOM = r"(?:'(?:[^'\\]|\\.)*'|[^'{},\s]+)"
 _CRASH_ARGUMENTS = re.compile(r"(\{emqx,\s*\"-s?name\",\s*" + _ATOM + r",\s*)" + _ATOM)
 _COOKIE_VARIABLES = ("EMQX_NODE__COOKIE", "EMQX_NODE_COOKIE")
-MASK = "********"
 
 
 class CommandResult(NamedTuple):
@@ -90,8 +115,52 @@ def presentable(text: str, secrets: Sequence[str] = (), lines: int = OUTPUT_LINE
     for secret in secrets:
         if secret:
             text = text.replace(secret, MASK)
-    text = _BINARY_DUMP.sub("<<...>>", text)
+    text = _BINARY_DUMP.sub("<<...>>", masked(text))
     return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+
+
+def decisive(lines: Sequence[str]) -> str:
+    """Of what a command said (:func:`presentable`, whole), the sentence that tells why it failed, in one line.
+
+    Empty where it says nothing but what it was about to do, as a command does that was killed. ``emqx`` says first what
+    went wrong and then lists the installed versions, or has a trace of calls behind it, so the last line tells nothing.
+    """
+    said = [_sentence(lines, place) for place in range(len(lines)) if _begins(lines, place)]
+    for pattern in _DECISIVE:
+        for sentence in said:
+            if pattern.search(sentence):
+                return _short(sentence)
+    said = [sentence for sentence in said if not _HARMLESS.match(sentence)]
+    return _short(said[-1]) if said else ""
+
+
+def _begins(lines: Sequence[str], place: int) -> bool:
+    return not lines[place][:1].isspace() or place == 0
+
+
+def _sentence(lines: Sequence[str], place: int) -> str:
+    """A line with those that it goes on in, which are indented; what a trace of calls adds is left out."""
+    words = lines[place].split()
+    for line in lines[place + 1 :]:
+        if not line[:1].isspace() or _TRACE.match(line):
+            break
+        words += line.split()
+    return " ".join(words)
+
+
+def _short(sentence: str) -> str:
+    """Without a trace that is a part of the term, cut, and with the words for an error of the operating system."""
+    text = _TRACE_IN_TERM.sub("", sentence).rstrip(" .,")
+    for name in _POSIX_ERROR.findall(text):
+        number = getattr(errno, name.upper(), None)
+        if isinstance(number, int):
+            text = "{0} ({1})".format(_cut(text), os.strerror(number))
+            break
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SENTENCE_LENGTH else text[:SENTENCE_LENGTH].rstrip() + " ..."
 
 
 class EmqxCommand:
@@ -130,6 +199,10 @@ class EmqxCommand:
     def output(self, result: CommandResult) -> List[str]:
         """What may be shown of a result."""
         return presentable(result.stdout + "\n" + result.stderr, self.secrets)
+
+    def reason(self, result: CommandResult) -> str:
+        """Why a command failed, in one line, by what it said itself; empty where it said nothing of that."""
+        return decisive(presentable(result.stdout + "\n" + result.stderr, self.secrets, lines=_ALL_LINES))
 
     def argv(self, arguments: Sequence[str]) -> List[str]:
         """The command line, as a list: nothing here goes through a shell."""

@@ -6,6 +6,8 @@
 
 from typing import Any, Dict, List, Optional
 
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
+
 NOT_STARTED = "not_started"
 REFUSED = "refused"
 CHANGED = "changed"
@@ -22,7 +24,8 @@ class FleetError(Exception):
     - ``changed``: the releases are not as they were before, and not as they were asked for;
     - ``unknown``: the state could not be read, or a command may still be at work.
 
-    ``hint`` is the way out, ``output`` the last lines of the command's output with secrets masked.
+    ``hint`` is the way out, ``output`` the last lines of the command's output with secrets masked. Credentials of URLs
+    are masked in all three.
     """
 
     def __init__(
@@ -33,11 +36,11 @@ class FleetError(Exception):
         output: Optional[List[str]] = None,
         details: Optional[Dict[str, Any]] = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = masked(message)
+        super().__init__(self.message)
         self.failure_class = failure_class
-        self.hint = hint
-        self.output = output or []
+        self.hint = masked(hint)
+        self.output = [masked(line) for line in output or ()]
         self.details = details or {}
 
     def result(self) -> Dict[str, Any]:

@@ -5,7 +5,7 @@
 """What the modules' ``main()`` functions have in common."""
 
 import signal
-from typing import NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
 from ansible_collections.emqx.fleet.plugins.module_utils import version as versions
 from ansible_collections.emqx.fleet.plugins.module_utils.command import EmqxCommand
@@ -44,6 +44,24 @@ def valid_version(version: Optional[str]) -> Optional[str]:
         except versions.VersionError as error:
             raise FleetError("{0}.".format(error), hint="Give a version such as 4.4.19.") from error
     return version
+
+
+def succeed(module: Any, result: Dict[str, Any]) -> None:
+    """End an ``AnsibleModule`` with a result; its ``warnings`` are sentences for the user."""
+    module.exit_json(**_without_warnings(module, result))
+
+
+def fail(module: Any, error: FleetError) -> None:
+    """End an ``AnsibleModule`` with what an error says of itself."""
+    module.fail_json(**_without_warnings(module, error.result()))
+
+
+def _without_warnings(module: Any, result: Dict[str, Any]) -> Dict[str, Any]:
+    """Hand the warnings of a result to Ansible, which from 2.19 on does not want them in the result itself."""
+    answer = dict(result)
+    for warning in answer.pop("warnings", None) or ():
+        module.warn(warning)
+    return answer
 
 
 def survive_lost_connection() -> None:

@@ -63,7 +63,16 @@ _CHUNK = 256 * 1024
 #: Packages whose answers are kept.
 _CACHED = 512
 _MAX_LINE = 500
-_EOCD_SPAN = 65535 + 22
+# Of a zip's parts: the end of its directory, a row of it, and what stands before a member.
+_EOCD = struct.Struct("<4s4H2LH")
+_ROW = struct.Struct("<4s6H3L5H2L")
+_LOCAL = struct.Struct("<4s5H3L2H")
+_EOCD_SPAN = 65535 + _EOCD.size
+#: What stands in place of a number that is in the zip64 part.
+_IN_ZIP64 = 0xFFFFFFFF
+_COUNT_IN_ZIP64 = 0xFFFF
+#: A bit of a member's flags: sizes follow the member, and before it stands nothing.
+_SIZES_FOLLOW = 0x8
 _SHA256 = re.compile("[0-9a-fA-F]{64}\\Z")
 _DRIVE = re.compile("[A-Za-z]:")
 
@@ -76,6 +85,7 @@ PROBLEM_CODES = {
     "damaged": "the zip archive contradicts itself, or a member does not match its checksum",
     "too_large": "the zip's directory or a file in it is larger than any real package has it",
     "bomb": "the members are far larger than the archive can honestly hold",
+    "zip64": "the archive is in the form zip64, which the Erlang of EMQX 4.x does not read",
     "encrypted_member": "a member is encrypted",
     "compression": "a member is compressed in a way that Erlang does not read",
     "duplicate_member": "two members have one path",
@@ -379,6 +389,7 @@ def _inspect(name: str, stream: BinaryIO, size: int) -> _Inspection:
     try:
         archive = _open(stream, size, problems)
         if archive is not None:
+            _check_form(stream, size, archive, problems)
             members = _members(archive, size, problems)
             facts["unpacked_size"] = sum(info.file_size for info in members.values())
             _Contents(archive, members, problems, warnings).read(facts, parts)
@@ -406,6 +417,50 @@ def _open(stream: BinaryIO, size: int, problems: _Problems) -> Optional[zipfile.
     except _READ_ERRORS as exc:
         problems.add("damaged", "the zip's directory cannot be read: {0}".format(_shown(str(exc))))
     return None
+
+
+def _check_form(stream: BinaryIO, size: int, archive: zipfile.ZipFile, problems: _Problems) -> None:
+    """Refuse what Python reads and Erlang's ``zip`` does not, up to OTP 26: numbers that stand in a zip64 part.
+
+    Tried with OTP 25: with one at the end of the directory it says ``bad_central_directory``; an offset in a row of the
+    directory makes it unpack nothing and say ``ok``; a size before a member, which Erlang takes rather than the
+    directory's, crashes it. So does a size there that is not the directory's. The directory's own size it needs not,
+    and what is in zip64 parts and stands in the usual places as well does no harm.
+    """
+    begin = max(0, size - _EOCD_SPAN)
+    stream.seek(begin)
+    end = stream.read(_EOCD_SPAN)
+    place = end.rfind(b"PK\x05\x06")
+    _sig, _disk, _with_dir, here, count, _length, offset, _comment = _EOCD.unpack_from(end, place)
+    found = _COUNT_IN_ZIP64 in (here, count) or offset == _IN_ZIP64
+    if not found and offset != archive.start_dir:
+        problems.add("damaged", "the zip's directory is not where its end says: something stands before the archive")
+    stream.seek(archive.start_dir)
+    directory = stream.read(MAX_DIRECTORY_BYTES)
+    place = 0
+    for info in archive.infolist()[:MAX_MEMBERS]:
+        row = _ROW.unpack_from(directory, place)
+        place += _ROW.size + sum(row[10:13])
+        flags, packed, offset = row[3], row[8], row[16]
+        if not 0 <= info.header_offset <= size:
+            # Found below as well, with what else is wrong.
+            continue
+        stream.seek(info.header_offset)
+        local = stream.read(_LOCAL.size)
+        if len(local) < _LOCAL.size or not local.startswith(b"PK\x03\x04"):
+            problems.add_member("damaged", info.filename)
+            continue
+        before = _LOCAL.unpack(local)[7]
+        if offset == _IN_ZIP64 or (packed if flags & _SIZES_FOLLOW else before) == _IN_ZIP64:
+            found = True
+        elif not flags & _SIZES_FOLLOW and before != info.compress_size:
+            problems.add_member("damaged", info.filename)
+    if found:
+        problems.add(
+            "zip64",
+            "{0}, and so emqx could not unpack it; take the package as EMQX published it, or pack it anew: "
+            "unzip it, and `zip -r` the folder {1}/ into a file, not into a pipe".format(PROBLEM_CODES["zip64"], TOP),
+        )
 
 
 def _members(archive: zipfile.ZipFile, size: int, problems: _Problems) -> Dict[str, zipfile.ZipInfo]:

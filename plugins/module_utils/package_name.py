@@ -165,7 +165,7 @@ def parse(name_or_path: str) -> PackageName:
     name = name_or_path.rsplit("/", 1)[-1]
     if len(name) > MAX_LENGTH:
         raise PackageNameError("a package name has at most {0} characters".format(MAX_LENGTH))
-    if not name.endswith(_SUFFIX):
+    if not name.lower().endswith(_SUFFIX):
         raise _not_a_name(name, "it does not end in .zip, and only zip packages can be upgraded to without a restart")
     stem = name[: -len(_SUFFIX)]
     begin = _EDITION.match(stem)

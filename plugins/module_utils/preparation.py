@@ -63,7 +63,7 @@ def package_in_place(
     if not found:
         raise FleetError(
             "There is no package of {0} in {1}.".format(version, installation.releases_dir),
-            hint="Copy the package zip there, or give its path on the node as 'package'.",
+            hint=_way_to_a_package(installation, version),
         )
     try:
         yield found[0]
@@ -173,13 +173,26 @@ def _remove_file(path: str, removed: List[str]) -> None:
             removed.append(path)
 
 
-def _link_name(staged: str, version: str) -> str:
-    name = os.path.basename(staged)
-    return (
+def _way_to_a_package(installation: Installation, version: str) -> str:
+    """What to do where the command would find none; it takes no zip whose suffix is not in lower case."""
+    others = [
         name
-        if name.startswith("emqx-") and version in name and name.endswith(".zip")
-        else "emqx-{0}.zip".format(version)
-    )
+        for name in sorted(os.listdir(installation.releases_dir))
+        if name.lower().endswith(".zip") and not name.endswith(".zip") and version in name
+    ]
+    if others:
+        return "There is {0}, which the emqx command does not find: its name must end in .zip, in lower case.".format(
+            others[0]
+        )
+    return "Copy the package zip there, or give its path on the node as 'package'."
+
+
+def _link_name(staged: str, version: str) -> str:
+    """The package's own name where the command finds it by that; the suffix in lower case in any event."""
+    stem, suffix = os.path.splitext(os.path.basename(staged))
+    if stem.startswith("emqx-") and version in stem and suffix.lower() == ".zip":
+        return stem + ".zip"
+    return "emqx-{0}.zip".format(version)
 
 
 def _link(source: str, link: str) -> None:

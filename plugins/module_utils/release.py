@@ -75,7 +75,9 @@ class ReleaseManager:
         self.log_errors = []  # type: List[str]
         self._before = None  # type: Optional[Dict[str, Any]]
         self._now = {}  # type: Dict[str, Any]
+        # Of the last question that the node did not answer.
         self._last_output = []  # type: List[str]
+        self._last_reason = ""
 
     # What the module calls
 
@@ -272,7 +274,9 @@ class ReleaseManager:
             return
         if state == "unreachable":
             raise FleetError(
-                "The broker's process {0} is there, but it does not answer the emqx command.".format(self._now["pid"]),
+                "The broker's process {0} is there, but it does not answer the emqx command{1}".format(
+                    self._now["pid"], _quoted(self._last_reason)
+                ),
                 hint="The command's node name or cookie may differ from the broker's, or the broker hangs. With EMQX_* "
                 "settings in the broker's environment, run as root, or give them in the task's 'environment'.",
                 output=self._last_output,
@@ -357,10 +361,16 @@ class ReleaseManager:
     def _require_dry_check(self, version: str) -> None:
         check = self._now.get("dry_check")
         if check is not None and not check["passed"]:
+            if "dry_check" in self.request.accept:
+                self.warnings.append(
+                    "The node's own check refuses {0}, which was accepted: {1}".format(version, check["message"])
+                )
+                return
             raise FleetError(
                 "The node's own check refuses {0}: {1}".format(version, check["message"]),
                 failure_class=REFUSED,
-                hint="Uninstall {0} (state: absent) and unpack a sound package of it.".format(version),
+                hint="Uninstall {0} (state: absent) and unpack a sound package of it; or try it all the same with "
+                "accept: [dry_check], and emqx checks once more.".format(version),
             )
 
     def _require_no_patches(self, version: str) -> None:
@@ -404,7 +414,6 @@ class ReleaseManager:
         result = self.command.change(*arguments)
         entry["command"] = ["emqx"] + list(arguments)
         entry["rc"] = result.rc
-        self._last_output = self.command.output(result)
         return result
 
     def _require(self, result: CommandResult, reached: bool, verb: str, version: str) -> None:
@@ -434,10 +443,12 @@ class ReleaseManager:
                 self.installation.log_dir
             )
         raise FleetError(
-            "emqx {0} {1} did not lead there ({2}).".format(verb, version, said),
+            "emqx {0} {1} did not lead there ({2}){3}".format(
+                verb, version, said, _quoted(self.command.reason(result))
+            ),
             failure_class=failure_class,
             hint=hint,
-            output=self._last_output,
+            output=self.command.output(result),
         )
 
     def _class_of_failure(self) -> str:
@@ -454,6 +465,7 @@ class ReleaseManager:
         )
         if self._now["state"] != "running":
             self._last_output = self.command.output(result)
+            self._last_reason = self.command.reason(result)
         if self._before is None:
             self._before = self._now
 
@@ -541,6 +553,11 @@ class ReleaseManager:
             },
             "warnings": self.warnings,
         }
+
+
+def _quoted(reason: str) -> str:
+    """The end of a sentence, with what a command said where it said something."""
+    return ": {0}{1}".format(reason, "" if reason.endswith(("!", "?")) else ".") if reason else "."
 
 
 def _table(now: Dict[str, Any]) -> Dict[str, Any]:

@@ -146,7 +146,7 @@ def main() -> None:
         node = module_support.open_node(params["executable"], params["timeout"])
         found, _result = facts.collect(node.installation, node.command, node.state_dir)
     except FleetError as error:
-        module.fail_json(**error.result())
+        module_support.fail(module, error)
     package = (
         packages.describe(params["src"], params["checksum"], params["verify_members"]) if params["remote_src"] else None
     )

@@ -70,9 +70,10 @@ options:
     description:
       - Obstacles to go on with.
       - V(patches) accepts files in C(data/patches), which the next restart loads over the release.
+      - V(dry_check) accepts that the node's own check refuses the release. The C(emqx) command checks once more.
     type: list
     elements: str
-    choices: [patches]
+    choices: [patches, dry_check]
     default: []
   lock_timeout:
     description:
@@ -245,8 +246,8 @@ def main() -> None:
         manager = ReleaseManager(node.installation, node.command, request)
         result = manager.preview() if module.check_mode else manager.ensure()
     except FleetError as error:
-        module.fail_json(**error.result())
-    module.exit_json(**result)
+        module_support.fail(module, error)
+    module_support.succeed(module, result)
 
 
 if __name__ == "__main__":

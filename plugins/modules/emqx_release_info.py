@@ -434,8 +434,8 @@ def main() -> None:
             module.params["verification"],
         )
     except FleetError as error:
-        module.fail_json(**error.result())
-    module.exit_json(changed=False, **found)
+        module_support.fail(module, error)
+    module_support.succeed(module, dict(found, changed=False))
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def main() -> None:
         claim = {name: params[name] for name in ("id", "who", "controller", "controller_process")}
         reservation = state_dir.reserve(claim, params["lease"], params["dead"])
     except FleetError as error:
-        module.fail_json(**error.result())
+        module_support.fail(module, error)
     module.exit_json(changed=not mine, reservation=reservation)
 
 

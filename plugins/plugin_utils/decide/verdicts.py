@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
@@ -42,6 +42,9 @@ CHANGED_BY_RELUP: Mapping[str, Mapping[str, str]] = {
 
 _SHOWN_KEYS = 10
 _TOLERANCE = re.compile(r"^(\d+)\s*(%?)$")
+#: The checks that a tolerance is for.
+_COUNTED = ("clients", "sessions", "subscriptions", "cluster_clients")
+_WAY_OUT = re.compile(r"To accept this, set emqx_upgrade_client_loss_tolerance to \d+ \(or \d+%\)\.$")
 
 
 class ToleranceError(ValueError):
@@ -142,7 +145,7 @@ def after_switch(before: Facts, after: Facts, expectation: Expectation) -> list[
         _no_new_alarms(before, after, expectation.accepted),
         _none_of("node_log", expectation.log_errors, "The node's log has errors about the switch: {found}."),
     ]
-    return checks
+    return _with_way_out(checks, _losses(before, after))
 
 
 def still_healthy(before: Facts, after: Facts, expectation: Expectation) -> list[Check]:
@@ -156,8 +159,13 @@ def failed(checks: Iterable[Check]) -> list[Check]:
 
 
 def summary(checks: Iterable[Check]) -> str:
-    """The messages of the failed checks as one sentence after the other; empty when all passed."""
-    return " ".join(check.message for check in checks if not check.passed)
+    """The messages of the failed checks as one sentence after the other; empty when all passed.
+
+    The setting that accepts missing clients is the same in all of them, and is named once, at the end.
+    """
+    messages = [check.message for check in checks if not check.passed]
+    ways_out = dict.fromkeys(found.group() for found in map(_WAY_OUT.search, messages) if found)
+    return " ".join([_WAY_OUT.sub("", message).rstrip() for message in messages] + list(ways_out))
 
 
 def _equal(name: str, expected: Any, actual: Any, message: str) -> Check:
@@ -305,6 +313,28 @@ def _not_less(name: str, was: int | None, now: int | None, tolerance: int | str)
         str(now),
         "" if passed else f"The node had {was} {name} and has {now}; at least {bound} are expected.",
     )
+
+
+def _losses(before: Facts, after: Facts) -> list[tuple[int, int]]:
+    """How many there were and how many of them are missing, by each count that is compared."""
+    pairs = [comparable(before, after)]
+    pairs += [(before[name], after[name]) for name in ("sessions", "subscriptions")]
+    now = _other_members(after)
+    pairs += [comparable(row, now.get(node) or {}) for node, row in _other_members(before).items()]
+    return [(had, had - has) for had, has in pairs if had is not None and has is not None and has < had]
+
+
+def _with_way_out(checks: list[Check], losses: Sequence[tuple[int, int]]) -> list[Check]:
+    """Name the setting by which all that is missing would have passed, and its smallest values."""
+    number = max((missing for _had, missing in losses), default=0)
+    percent = max((-(-100 * missing // had) for had, missing in losses), default=0)
+    way_out = f" To accept this, set emqx_upgrade_client_loss_tolerance to {number} (or {percent}%)."
+    return [
+        replace(check, message=check.message + way_out)
+        if not check.passed and check.name in _COUNTED and check.actual != "None" and check.expected != "None"
+        else check
+        for check in checks
+    ]
 
 
 def _kept(name: str, was: set[str], now: set[str], message: str) -> Check:

@@ -4,27 +4,31 @@
 
 """How the command is run, with a script in its place; and what may be shown of what it said."""
 
+import json
 import os
 import pwd
+import re
 import signal
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional
+from typing import Dict, Iterator, List, NamedTuple, Optional
 
 import pytest
 from ansible_collections.emqx.fleet.plugins.module_utils.command import (
     EXIT_CODES,
-    MASK,
     OUTPUT_LINES,
+    SENTENCE_LENGTH,
     CommandResult,
     EmqxCommand,
+    decisive,
     presentable,
     secrets_of,
 )
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, REFUSED
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import Installation, settings_of
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import MASK
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import USER
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures/4.4"
@@ -273,6 +277,105 @@ def test_only_the_last_lines() -> None:
     shown = presentable("\n\n".join("line {0}  ".format(number) for number in range(100)))
     assert len(shown) == OUTPUT_LINES
     assert (shown[0], shown[-1]) == ("line 60", "line 99")
+
+
+# Why it failed, in one line
+
+TRANSCRIPTS = Path(__file__).resolve().parents[3] / "contract/transcripts"
+HANDLER = "ERROR: release_handler:"
+NO_MATCH = "escript: exception error: no match of right hand side value "
+#: What recorded commands of EMQX said of their failure.
+REASONS = {
+    "a08-upgrade-noversion": "Missing version argument",
+    "a09-upgrade-nopackage": "Unpack failed: release_package_not_found",
+    "a10-upgrade-invalid-abc": 'escript: exception error: {invalid_semver,"abc"}',
+    "a11-upgrade-4.3.0": "Cannot upgrade/downgrade to 4.3.0 from 4.4.18",
+    "a13e-unpack-nopackage": "Unpack failed: release_package_not_found",
+    "b07-uninstall-permanent": "Uninstall failed: Release 4.4.19 is running",
+    "b11d-status-stopped": "Node 'emqx@127.0.0.1' not responding to pings",
+    "c02b-uninstall-current": "Uninstall failed: Release 4.4.19 is marked current",
+    "d08b-upgrade-unpacked-all-gone": "Unpack failed: release_package_not_found",
+    "d08d-uninstall": HANDLER + 'remove_release failed: {no_such_file, "/opt/emqx/releases/4.4.19"}',
+    "e01-zip-truncated": NO_MATCH + "{error,bad_eocd}",
+    "e03-zip-topdir": NO_MATCH + "{error,enoent} (No such file or directory)",
+    "e04b-wronginner-4.4.16-holds-4.4.19": 'Unpack failed: {enoent,"/opt/emqx/releases/4.4.16/emqx.rel"} '
+    "(No such file or directory)",
+    "f01-no-relup": HANDLER + 'install_release failed: {no_matching_relup,"4.4.19", "4.4.18"}',
+    "f02-relup-lacks-from": HANDLER + 'check_install_release failed: {no_matching_relup, "4.4.19","4.4.18"}',
+    "f05-no-versioned-bin-files-fresh": NO_MATCH + "{error,enoent} (No such file or directory)",
+    "f06-zip-bad-crc": NO_MATCH + '{error,{bad_crc,"emqx/lib/xmerl-1.3.30/ebin/xmerl_sax_parser_utf16le.beam"}}',
+    "g03-releases-not-writable": NO_MATCH + '{error,{"/opt/emqx/releases/emqx-4.4.19.tar.gz", eacces}} '
+    "(Permission denied)",
+    "h01-tmp-full-20M": NO_MATCH + "{error,enospc} (No space left on device)",
+    "j2-kill-after-made-restart": "escript: Not an archive file",
+    "p16-s14-versions": NO_MATCH + "false",
+    # A command that was killed says nothing of it.
+    "j2-kill-after-made": "",
+    "j2-kill-after-unpacked": "",
+}  # fmt: skip
+
+
+def recorded_failures() -> Dict[str, str]:
+    """What every recorded command that failed has said, by its case."""
+    found = {}
+    for path in sorted(TRANSCRIPTS.glob("*.json")):
+        for case in json.loads(path.read_text()):
+            if case.get("rc") != 0:
+                found[case["case"]] = "\n".join(case["stdout"] + (case.get("stderr") or []))
+    return found
+
+
+@pytest.mark.parametrize("case", sorted(REASONS))
+def test_decisive_line_of_recorded_commands(case: str) -> None:
+    assert decisive(presentable(recorded_failures()[case], lines=10**6)) == REASONS[case]
+
+
+def test_every_recorded_failure_tells_something() -> None:
+    failures = recorded_failures()
+    assert len(failures) > 50
+    for case, text in failures.items():
+        reason = decisive(presentable(text, lines=10**6))
+        assert bool(reason) != case.startswith("j2-kill-after-") or "restart" in case, case
+        assert not re.match(r"Installed versions|\* |unzip|Release \S+ not found|in call from", reason), case
+        assert len(reason) < SENTENCE_LENGTH + 40, case
+
+
+def test_decisive_line_of_a_long_dump_and_of_a_trace_in_a_term(root: Path) -> None:
+    dump = recorded("h04-retry-after-space-freed-left1200k")
+    shown = script(root, "").reason(CommandResult([], dump.rc, dump.stdout, dump.stderr, 0.0, 1))
+    assert shown.startswith(
+        "ERROR: release_handler:check_install_release failed: {'EXIT', {{badmatch, {error,beam_lib,"
+    )
+    assert len(shown) < SENTENCE_LENGTH + 40
+    full = recorded("h04-unpack-enospc-left1200k")
+    assert decisive(presentable(full.text, lines=10**6)) == (
+        "Unpack failed: {{case_clause,{error,enospc}} (No space left on device)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("unzip []\nInstalled versions:\n* 4.4.18\tpermanent", ""),
+        ("su: Authentication failure", "su: Authentication failure"),
+        ("/opt/emqx/bin/emqx: 12: exec: erl: not found", "/opt/emqx/bin/emqx: 12: exec: erl: not found"),
+        ("sh: 1: cannot create /x: Read-only file system\nlater", "sh: 1: cannot create /x: Read-only file system"),
+        ("Installed Release: 4.4.19.\nsomething of the profile", "something of the profile"),
+        ('{"init terminating in do_boot",{undef,[]}}\nCrash dump', '{"init terminating in do_boot",{undef,[]}}'),
+        ("Node is not running!\nERROR: release_handler:x failed: y", "ERROR: release_handler:x failed: y"),
+        ("  indented at first: failed\nlast", "indented at first: failed"),
+        ("Unpack failed: " + "x" * 1000, "Unpack failed: " + "x" * 225 + " ..."),
+    ],
+)  # fmt: skip
+def test_decisive_line(text: str, expected: str) -> None:
+    assert decisive(presentable(text)) == expected
+
+
+def test_the_reason_shows_no_secret(root: Path) -> None:
+    (root / "etc/emqx.conf").write_text("node.cookie = in-settings\n")
+    command = script(root, "echo ERROR: with in-settings and http://me:in-url@host/")
+    assert command.reason(command.change("x")) == "ERROR: with {0} and http://{0}@host/".format(MASK)
 
 
 def cookies(root: Path, **settings: str) -> List[str]:

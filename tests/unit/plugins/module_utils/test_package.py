@@ -21,6 +21,7 @@ from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.package_make
     contents,
     make,
 )
+from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.zip_forms import FORMS
 
 RELEASE = "releases/4.4.19/"
 
@@ -508,3 +509,41 @@ def _charlists(term: Any) -> Any:
 )
 def test_knows_the_otp_of_a_runtime(erts: Optional[str], otp: Optional[str]) -> None:
     assert p.otp_of_erts(erts) == otp
+
+
+# Forms that Python reads and the node's Erlang does not
+
+FILES = {
+    "emqx/" + name: content if isinstance(content, bytes) else content.encode() for name, content in contents().items()
+}
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_zip64_that_emqx_could_not_unpack(tmp_path: Path, form: str) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(FORMS[form].make(FILES))
+    found = read(path)
+    assert p.verify_members(str(path)) == [], "Python reads it"
+    assert codes(found) == ([] if FORMS[form].reads else ["zip64"])
+    if not FORMS[form].reads:
+        assert found["problems"][0]["message"] == (
+            "the archive is in the form zip64, which the Erlang of EMQX 4.x does not read, and so emqx could not "
+            "unpack it; take the package as EMQX published it, or pack it anew: unzip it, and `zip -r` the folder "
+            "emqx/ into a file, not into a pipe"
+        )
+
+
+def test_a_size_before_a_member_that_is_not_the_one_of_the_directory(tmp_path: Path) -> None:
+    """Erlang believes what stands before the member."""
+    path = make(tmp_path)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"PK\x03\x04", 1)
+    data[place + 18 : place + 22] = struct.pack("<L", struct.unpack("<L", data[place + 18 : place + 22])[0] - 1)
+    path.write_bytes(bytes(data))
+    assert codes(read(path)) == ["damaged"]
+
+
+def test_something_before_the_archive(tmp_path: Path) -> None:
+    path = make(tmp_path)
+    path.write_bytes(b"PK\x03\x04 a beginning of something" + path.read_bytes())
+    assert "damaged" in codes(read(path))

@@ -117,6 +117,24 @@ def test_staged_package_with_a_name_that_the_command_would_not_find(node: FakeNo
     assert in_place(node, odd) == ["emqx-4.4.19.zip"]
 
 
+@pytest.mark.parametrize("suffix", [".ZIP", ".Zip"])
+def test_staged_package_with_an_upper_case_suffix(node: FakeNode, staged: Path, suffix: str) -> None:
+    """The command's glob is of lower case."""
+    odd = staged.with_suffix(suffix)
+    staged.rename(odd)
+    assert in_place(node, odd) == [NAME]
+    assert check(node, odd)["version"] == NEW
+
+
+def test_package_in_releases_that_the_command_does_not_find(node: FakeNode) -> None:
+    path = node.add_package(NEW, [OLD])
+    path.rename(path.with_suffix(".ZIP"))
+    assert refused(node, None).result()["msg"] == (
+        "There is no package of 4.4.19 in {0}. There is {1}, which the emqx command does not find: its name must end "
+        "in .zip, in lower case.".format(node.path("releases"), NAME.replace(".zip", ".ZIP"))
+    )
+
+
 @pytest.mark.parametrize(
     "other", ["emqx-4.4.190-otp25-debian12-amd64.zip", "emqx-4.4.19-otp24-debian12-amd64.zip", "emqx-ee-4.4.19-a.zip"]
 )

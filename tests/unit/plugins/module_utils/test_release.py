@@ -200,6 +200,31 @@ def test_not_done_whatever_the_exit_code(
     assert actions(ensure(node))[-1] == "commit", "the same task again converges"
 
 
+def test_the_decisive_line_of_the_command_is_in_the_message(node: FakeNode) -> None:
+    """What EMQX says first is why it failed; what it says last is the list of versions."""
+    said = "unzip []\nUnpack failed: release_package_not_found.\nInstalled versions:\n* 4.4.18\tpermanent\n"
+    node.next_time("unpack", rc=2, does=False, stdout=said)
+    error = refuse(node, REFUSED)
+    assert error.message == (
+        "emqx unpack 4.4.19 did not lead there (exit code 2: unpacking or uninstalling failed): Unpack failed: "
+        "release_package_not_found."
+    )
+    assert error.output == said.splitlines()
+
+
+def test_what_the_command_said_is_not_hidden_by_what_the_node_says_afterwards(node: FakeNode) -> None:
+    node.next_time("unpack", rc=2, does=False, stdout="Unpack failed: {error,enospc}\n", then=node.stop)
+    error = refuse(node, UNKNOWN)
+    assert "did not lead there" in error.message
+    assert error.message.endswith(": Unpack failed: {error,enospc} (No space left on device).")
+    assert error.output == ["Unpack failed: {error,enospc}"]
+
+
+def test_nothing_to_quote(node: FakeNode) -> None:
+    node.next_time("unpack", rc=-9, does=False, stdout="unzip []\n")
+    assert refuse(node, REFUSED).message.endswith("did not lead there (exit code -9: it was killed by signal 9).")
+
+
 @pytest.mark.parametrize("rc", [0, 3, 127])
 def test_commit_not_done(node: FakeNode, rc: int) -> None:
     ensure(node, state="current")
@@ -541,6 +566,17 @@ def test_dry_check(node: FakeNode) -> None:
     error = refuse(node, REFUSED)
     assert "{no_matching_relup,4.4.19,4.4.18}" in error.message
     assert "upgrade" not in verbs(node)
+    assert "accept: [dry_check]" in error.hint
+
+
+def test_dry_check_that_is_accepted_leaves_the_decision_to_the_command(node: FakeNode) -> None:
+    ensure(node, state="unpacked")
+    node.bad_dry_check = "{no_matching_relup,4.4.19,4.4.18}"
+    result = ensure(node, state="current", accept=["dry_check"])
+    assert actions(result) == ["switch"]
+    assert result["warnings"] == [
+        "The node's own check refuses 4.4.19, which was accepted: {no_matching_relup,4.4.19,4.4.18}"
+    ]
 
 
 def test_patches_keep_from_the_switch_unless_accepted(node: FakeNode) -> None:

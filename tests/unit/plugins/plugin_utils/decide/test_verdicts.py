@@ -407,3 +407,57 @@ def test_tolerance_holds_for_sessions_and_subscriptions_too() -> None:
     after = switched(connections=98, sessions=118, subscriptions=294)
     assert red(after, Expectation(NEW, OLD, "2%")) == {}
     assert set(red(after, Expectation(NEW, OLD, "1%"))) == {"clients", "sessions", "subscriptions"}
+
+
+def accepting(number: int, percent: int) -> str:
+    return f"To accept this, set emqx_upgrade_client_loss_tolerance to {number} (or {percent}%)."
+
+
+def other_members(**connections: int) -> dict[str, Any]:
+    members = [member(f"emqx@{name}", connections=count) for name, count in connections.items()]
+    return {"cluster": {**facts()["cluster"], "members": members}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "number", "percent", "says"),
+    [
+        ({"connections": 97}, 3, 3, "The node had 100 clients and has 97; at least 100 are expected. "),
+        ({"connections": 99}, 1, 1, "The node had 100 clients and has 99; at least 100 are expected. "),
+        ({"connections": 0}, 100, 100, "The node had 100 clients and has 0; at least 100 are expected. "),
+        ({"sessions": 119}, 1, 1, "The node had 120 sessions and has 119; at least 120 are expected. "),
+        ({"subscriptions": 200}, 100, 34, "The node had 300 subscriptions and has 200; at least 300 are expected. "),
+        (
+            other_members(b=7, c=9),
+            3,
+            30,
+            "Other members of the cluster have fewer clients: emqx@b had 10 and has 7; emqx@c had 10 and has 9. ",
+        ),
+    ],
+)
+def test_missing_clients_name_the_setting_and_what_would_have_passed(
+    changed: Facts, number: int, percent: int, says: str
+) -> None:
+    checks = verdicts.after_switch(facts(), switched(**changed), EXPECTED)
+    assert verdicts.summary(checks) == says + accepting(number, percent)
+    assert [check.message for check in verdicts.failed(checks)] == [says + accepting(number, percent)]
+    for tolerance in (str(number), f"{percent}%"):
+        assert red(switched(**changed), Expectation(NEW, OLD, tolerance)) == {}
+    for tolerance in (str(number - 1), f"{percent - 1}%"):
+        assert red(switched(**changed), Expectation(NEW, OLD, tolerance))
+
+
+def test_one_value_that_would_have_passed_for_all_that_is_missing() -> None:
+    after = switched(connections=98, sessions=114, subscriptions=299, pid=4712)
+    said = verdicts.summary(verdicts.after_switch(facts(), after, Expectation(NEW, OLD, 1)))
+    assert said.endswith(f"has 114; at least 119 are expected. {accepting(6, 5)}")
+    assert said.count("To accept this") == 1
+    assert "4711 and is 4712" in said
+    assert set(red(after, Expectation(NEW, OLD, 6))) == {"same_process"}
+    assert set(red(after, Expectation(NEW, OLD, "5%"))) == {"same_process"}
+    assert "sessions" in red(after, Expectation(NEW, OLD, 5))
+    assert "sessions" in red(after, Expectation(NEW, OLD, "4%"))
+
+
+def test_what_was_not_told_is_accepted_by_no_number() -> None:
+    for before, after in ((facts(), switched(sessions=None)), (facts(sessions=None), switched())):
+        assert verdicts.summary(verdicts.after_switch(before, after, EXPECTED)) == "The node did not tell its sessions."
