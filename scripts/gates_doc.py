@@ -20,6 +20,7 @@ INTRODUCTION = """\
 Before anything on any node is touched, every gate is asked for every node of the run, and all failures are reported
 at once. An **error** refuses the node, and with it the run; a **warning** is shown. Which gates are asked depends on
 what the node has to do: to switch (`upgrade`), to make permanent what it runs already (`commit`), or nothing (`none`).
+One is asked later, of a node whose release is unpacked (`staged`), and still before any node is switched.
 
 A gate that can be accepted is overridden by its name, for example `emqx_upgrade_accept: [patches]`. Every override is
 shown in the plan and recorded in the report. The others guard against what could only end badly: the command would
@@ -38,7 +39,7 @@ def document() -> str:
 
     rows = []
     for gate in GATES.values():
-        asked = ", ".join(name for name in ("upgrade", "commit", "none") if name in gate.actions)
+        asked = ", ".join(name for name in ("upgrade", "commit", "none", "staged") if name in gate.actions)
         accepted = "yes" if gate.acceptable else "no"
         rows.append((f"`{gate.name}`", gate.severity, accepted, asked, gate.summary, gate.way_out))
     return INTRODUCTION + table(TITLES, rows)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import hooks, host_variables
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import settings
 
@@ -36,7 +37,7 @@ class ActionModule(ActionBase):
             Display().warning(f"emqx_hook: {warning}.")
         result.update(changed=False, problems=found.problems)
         if found.problems:
-            told = " ".join(f"{settings.masked(problem)}." for problem in found.problems)
+            told = " ".join(f"{masked(problem)}." for problem in found.problems)
             result.update(
                 failed=True,
                 msg=f"The file {options['path']} cannot be loaded, so none of its tasks was run. {told} Mend the file.",

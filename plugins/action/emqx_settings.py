@@ -16,6 +16,7 @@ import yaml
 from ansible import context
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked, may_hold_secret
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import hooks as hook_files
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import (
     host_variables,
@@ -57,7 +58,7 @@ class ActionModule(ActionBase):
         run, skip = variables.get("ansible_run_tags") or ("all",), variables.get("ansible_skip_tags") or ()
         own = set(self._task.tags) - {"always", *tags.PHASES}
         result.update(changed=False, settings=read.settings, phases=tags.chosen(run, skip, own))
-        if _tells_secrets(read.settings):
+        if may_hold_secret(read.settings):
             # Ansible shows the result with -v, and keeps it in files of facts and logs of jobs.
             result["_ansible_no_log"] = True
         return result
@@ -125,7 +126,7 @@ class ActionModule(ActionBase):
             told += [
                 settings.Problem(
                     "hooks",
-                    f"cannot be used for {hook} ({settings.masked(problem)})",
+                    f"cannot be used for {hook} ({masked(problem)})",
                     "are files of tasks that Ansible can load",
                     "Mend the file.",
                 ).sentence()
@@ -133,15 +134,6 @@ class ActionModule(ActionBase):
             ]
             read.warnings.extend(f"{settings.PREFIX}hooks, {hook}: {warning}." for warning in found.warnings)
         return told
-
-
-def _tells_secrets(found: Any) -> bool:
-    """Whether a URL somewhere in it has a user and a password."""
-    if isinstance(found, str):
-        return settings.masked(found) != found
-    if isinstance(found, Mapping):
-        found = found.values()
-    return isinstance(found, Iterable) and any(_tells_secrets(element) for element in found)
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a failure left to look at: the end of the broker's log, crash dumps, and a note in the journal."""
+"""What a failure left to look at besides the broker's log: crash dumps; and a note of it in the journal."""
 
 import glob
 import os
@@ -14,32 +14,13 @@ from ansible_collections.emqx.fleet.plugins.module_utils.errors import FleetErro
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import Installation
 from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import StateDir
 
-_LOGS = ("emqx.log*", "erlang.log.*")
 _DUMPS = ("*crash*.dump", "erl_crash.dump*")
-_NOTABLE = re.compile(r"\[(?:warning|error|critical|alert|emergency)\]|REPORT====|crash", re.IGNORECASE)
 _SLOGAN = re.compile(r"^Slogan: (.*)$", re.MULTILINE)
-READ_BYTES = 1 << 18
 MESSAGE_LENGTH = 2000
 
 
-def last_log_lines(installation: Installation, secrets: Sequence[str], lines: int) -> List[str]:
-    """The last lines at warning level or above of the log that was written last, secrets masked."""
-    paths = _newest_first(installation.log_dir, _LOGS)
-    for path in paths:
-        try:
-            with open(path, "rb") as stream:
-                stream.seek(max(0, os.fstat(stream.fileno()).st_size - READ_BYTES))
-                text = stream.read().decode("utf-8", "replace")
-        except OSError:
-            continue
-        notable = [line for line in text.splitlines() if _NOTABLE.search(line)]
-        if notable:
-            return presentable("\n".join(notable), secrets, lines=lines)
-    return []
-
-
-def crash_dumps(installation: Installation, since: float) -> List[Dict[str, Any]]:
-    """Crash dumps written after ``since``, newest first; of what is in them only the reason, which has no secrets."""
+def crash_dumps(installation: Installation, since: float, secrets: Sequence[str] = ()) -> List[Dict[str, Any]]:
+    """Crash dumps written after ``since``, newest first; of what is in them only the reason, secrets masked."""
     rows = []
     for directory in (installation.log_dir, installation.data_dir, installation.root_dir):
         for path in _newest_first(directory, _DUMPS):
@@ -56,19 +37,19 @@ def crash_dumps(installation: Installation, since: float) -> List[Dict[str, Any]
                         "path": path,
                         "size": found.st_size,
                         "time": round(found.st_mtime, 3),
-                        "slogan": slogan.group(1).strip() if slogan else None,
+                        "slogan": " ".join(presentable(slogan.group(1), secrets)) if slogan else None,
                     }
                 )
     return rows
 
 
-def note(state_dir: StateDir, message: str, facts: Dict[str, Any]) -> bool:
-    """Write a failure into the journal, unless an operation is at work; it will write its own end there."""
+def note(state_dir: StateDir, message: str, facts: Dict[str, Any], secrets: Sequence[str] = ()) -> bool:
+    """Write a failure into the journal, secrets masked, unless an operation is at work; that writes its own end."""
     entry = {
         "what": "failure",
         "actions": [],
         "outcome": "failed",
-        "message": message[:MESSAGE_LENGTH],
+        "message": "\n".join(presentable(message, secrets))[:MESSAGE_LENGTH],
         "running": facts.get("running"),
         "permanent": facts.get("permanent"),
     }  # type: Dict[str, Any]
@@ -81,11 +62,12 @@ def note(state_dir: StateDir, message: str, facts: Dict[str, Any]) -> bool:
 
 
 def _newest_first(directory: str, patterns: Sequence[str]) -> List[str]:
+    # A name may match more than one of them.
+    names = {path for pattern in patterns for path in glob.glob(os.path.join(glob.escape(directory), pattern))}
     found = []
-    for pattern in patterns:
-        for path in glob.glob(os.path.join(glob.escape(directory), pattern)):
-            try:
-                found.append((os.stat(path).st_mtime, path))
-            except OSError:
-                continue
+    for path in names:
+        try:
+            found.append((os.stat(path).st_mtime, path))
+        except OSError:
+            continue
     return [path for _time, path in sorted(found, reverse=True)]

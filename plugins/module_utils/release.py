@@ -361,10 +361,16 @@ class ReleaseManager:
     def _require_dry_check(self, version: str) -> None:
         check = self._now.get("dry_check")
         if check is not None and not check["passed"]:
+            if "dry_check" in self.request.accept:
+                self.warnings.append(
+                    "The node's own check refuses {0}, which was accepted: {1}".format(version, check["message"])
+                )
+                return
             raise FleetError(
                 "The node's own check refuses {0}: {1}".format(version, check["message"]),
                 failure_class=REFUSED,
-                hint="Uninstall {0} (state: absent) and unpack a sound package of it.".format(version),
+                hint="Uninstall {0} (state: absent) and unpack a sound package of it; or try it all the same with "
+                "accept: [dry_check], and emqx checks once more.".format(version),
             )
 
     def _require_no_patches(self, version: str) -> None:

@@ -22,7 +22,7 @@ REPAIR_TABLE = "repair_table"
 UNINSTALL = "uninstall"
 
 STATES = ("staged", "unpacked", "current", "permanent", "absent")
-ACCEPTABLE = ("patches",)
+ACCEPTABLE = ("patches", "dry_check")
 
 
 class Step(NamedTuple):

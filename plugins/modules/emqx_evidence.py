@@ -25,7 +25,9 @@ options:
   timeout:
     default: 60
   since:
-    description: Seconds since the epoch by the node's clock; older crash dumps are left out.
+    description:
+      - Seconds since the epoch by the node's clock; what is older in the log, and older crash dumps, are left out.
+      - A line of the log without a time belongs to the one before it. Without this option nothing is left out.
     type: float
     default: 0
   lines:
@@ -54,7 +56,7 @@ facts:
   returned: always
   type: dict
 log:
-  description: The last lines of the node's log at warning level or above.
+  description: The last lines of the node's log at warning level or above, not older than O(since).
   returned: always
   type: list
   elements: str
@@ -73,7 +75,7 @@ noted:
 from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.emqx.fleet.plugins.module_utils import evidence, facts, module_support
+from ansible_collections.emqx.fleet.plugins.module_utils import evidence, facts, module_support, node_log
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import FleetError
 
 
@@ -94,11 +96,12 @@ def main() -> None:
     found: Dict[str, Any] = dict(facts={}, log=[], crash_dumps=[], noted=False)
     try:
         node = module_support.open_node(params["executable"], params["timeout"])
-        found["log"] = evidence.last_log_lines(node.installation, node.command.secrets, params["lines"])
-        found["crash_dumps"] = evidence.crash_dumps(node.installation, params["since"])
+        secrets = node.command.secrets
+        found["log"] = node_log.last_lines(node.installation, secrets, params["lines"], params["since"])
+        found["crash_dumps"] = evidence.crash_dumps(node.installation, params["since"], secrets)
         found["facts"] = facts.collect(node.installation, node.command, node.state_dir)[0]
         if params["note"] and not module.check_mode:
-            found["noted"] = evidence.note(node.state_dir, params["note"], found["facts"])
+            found["noted"] = evidence.note(node.state_dir, params["note"], found["facts"], secrets)
     except FleetError as error:
         found["msg"] = error.message
     module_support.succeed(module, dict(found, changed=False))

@@ -70,9 +70,10 @@ options:
     description:
       - Obstacles to go on with.
       - V(patches) accepts files in C(data/patches), which the next restart loads over the release.
+      - V(dry_check) accepts that the node's own check refuses the release. The C(emqx) command checks once more.
     type: list
     elements: str
-    choices: [patches]
+    choices: [patches, dry_check]
     default: []
   lock_timeout:
     description:

@@ -34,7 +34,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.known_defects im
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.known_defects import evaluate as find_defects
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import GateResult, NodeFacts, Package
 
-Action = Literal["upgrade", "commit", "none"]
+Action = Literal["upgrade", "commit", "none", "staged"]
 
 #: The first version that upgrades hot, by EMQX's own documentation.
 OLDEST_VERSION = "4.2.0"
@@ -116,7 +116,8 @@ Check = Callable[[_Case], Outcome | None]
 class Gate:
     """A gate: its check returns None where it has nothing to say, for example for want of a package.
 
-    ``actions``: for which of a node's actions it is asked.
+    ``actions``: for which of a node's actions it is asked; ``staged`` is no action of a node but later than the plan,
+    once its release is unpacked (:func:`evaluate_dry_check`).
     """
 
     name: str
@@ -178,18 +179,33 @@ def evaluate(
         outcome = gate.check(case)
         if outcome is None or (failed_only and outcome.passed):
             continue
-        results.append(
-            {
-                "name": gate.name,
-                "passed": outcome.passed,
-                "severity": outcome.severity or gate.severity,
-                "accepted": not outcome.passed and gate.acceptable and gate.name in context.accept,
-                "expected": outcome.expected,
-                "actual": outcome.actual,
-                "message": outcome.message,
-            }
-        )
+        results.append(_result(gate, outcome, context.accept))
     return results
+
+
+def evaluate_dry_check(found: Mapping[str, Any] | None, accept: Iterable[str] = ()) -> GateResult:
+    """The gate ``dry_check``, which is asked of a node once its release is unpacked, and before any node is switched.
+
+    ``found``: what ``emqx_release`` returned as ``dry_check`` (``version``, ``passed``, ``message``); None or empty
+    where nothing is unpacked, which passes. ``accept``: the names that the user accepts, all of them. A failure that
+    was not accepted refuses the node (:func:`refused`); ``message`` is for the user.
+    """
+    context = Context(target="", accept=frozenset(accept), dry_check=found or None)
+    gate = GATES["dry_check"]
+    outcome = gate.check(_Case({}, None, context, Path(), ClusterView()))
+    return _result(gate, outcome or _passed("nothing found", "not asked, for nothing is unpacked"), context.accept)
+
+
+def _result(gate: Gate, outcome: Outcome, accept: frozenset[str]) -> GateResult:
+    return {
+        "name": gate.name,
+        "passed": outcome.passed,
+        "severity": outcome.severity or gate.severity,
+        "accepted": not outcome.passed and gate.acceptable and gate.name in accept,
+        "expected": outcome.expected,
+        "actual": outcome.actual,
+        "message": outcome.message,
+    }
 
 
 def refused(results: Iterable[GateResult]) -> bool:
@@ -597,7 +613,12 @@ def _told(hit: Hit) -> str:
     return f"{defect.id}: {defect.text} ({fixed}; {defect.remedy})"
 
 
-@_gate("dry_check", way_out="Remove the unpacked release, and stage a package that fits.")
+@_gate(
+    "dry_check",
+    acceptable=True,
+    actions=("staged",),
+    way_out="Remove the unpacked release and stage a package that fits, or accept it: the switch checks once more.",
+)
 def _dry_check(case: _Case) -> Outcome | None:
     """Once the release is unpacked, the node's own release handler finds nothing against it."""
     found = case.context.dry_check
@@ -605,7 +626,12 @@ def _dry_check(case: _Case) -> Outcome | None:
         return None
     if found.get("passed"):
         return _passed("nothing found", "nothing found")
-    return Outcome(False, "nothing found", "refused", f"the node's own check refuses: {found.get('message')}")
+    message = (
+        f"the node's own check refuses {found.get('version') or 'the release'}: {found.get('message') or 'no reason'}; "
+        "remove it (emqx_release with state: absent) and stage a package that fits, or accept dry_check if it should "
+        "be tried all the same, which the emqx command checks once more"
+    )
+    return Outcome(False, "nothing found", "refused", message)
 
 
 @_gate(

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.emqx.fleet.plugins.module_utils import version as versions
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
 
@@ -69,7 +70,6 @@ _WORDS = {
 #: Texts that templates and ``-e`` make of null.
 _NULLS = ("null", "None")
 _OMITTED = "__omit_place_holder__"
-_USER_OF_URL = re.compile(r"(://)\S*@")
 #: What begins a source of packages after a comma, which may be a part of a URL as well.
 _BEGINS = re.compile(r"\s*(?:[a-zA-Z]+://|[/~.])")
 #: A URL that has its checksum is complete.
@@ -241,11 +241,6 @@ def shown(value: Any) -> str:
     text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     text = " ".join(masked(text).split())
     return text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]}…"
-
-
-def masked(text: str) -> str:
-    """The text without the users and passwords of its URLs."""
-    return _USER_OF_URL.sub(r"\1***@", text)
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:

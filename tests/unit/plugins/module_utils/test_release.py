@@ -566,6 +566,17 @@ def test_dry_check(node: FakeNode) -> None:
     error = refuse(node, REFUSED)
     assert "{no_matching_relup,4.4.19,4.4.18}" in error.message
     assert "upgrade" not in verbs(node)
+    assert "accept: [dry_check]" in error.hint
+
+
+def test_dry_check_that_is_accepted_leaves_the_decision_to_the_command(node: FakeNode) -> None:
+    ensure(node, state="unpacked")
+    node.bad_dry_check = "{no_matching_relup,4.4.19,4.4.18}"
+    result = ensure(node, state="current", accept=["dry_check"])
+    assert actions(result) == ["switch"]
+    assert result["warnings"] == [
+        "The node's own check refuses 4.4.19, which was accepted: {no_matching_relup,4.4.19,4.4.18}"
+    ]
 
 
 def test_patches_keep_from_the_switch_unless_accepted(node: FakeNode) -> None:

@@ -28,7 +28,8 @@ def test_packages_that_are_not(tmp_path: Path) -> None:
         "folders of zips on the controller. Put the packages there, or set emqx_upgrade_packages to where they are."
     )
     assert found[2] == (
-        "emqx_upgrade_packages names 'ftp://***@h/x.zip'; expected are paths, or URLs of http or https. Mend the URL."
+        "emqx_upgrade_packages names 'ftp://********@h/x.zip'; expected are paths, or URLs of http or https. Mend the "
+        "URL."
     )
     assert len(found) == 4
 

@@ -99,7 +99,6 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
         {"version": "4.4.7", "upgrade_from": ["4.4.6"]},
         {"target": "4.4.7"},
     ),
-    ("dry_check", {}, {}, {"dry_check": {"passed": False, "message": "no_matching_relup"}}),
     ("unpack_in_switch", {"unpacks_in_switch": True}, {}, {}),
     ("release_table", {"releases": CURRENT}, {}, {}),
     ("boot_consistent", {"boot": BAD_BOOT}, {}, {}),
@@ -135,7 +134,7 @@ def test_one_thing_wrong_fails_one_gate(
 
 
 def test_every_gate_has_a_case() -> None:
-    others = {"min_version", "package", "series", "direction"}
+    others = {"min_version", "package", "series", "direction", "dry_check"}
     assert {case[0] for case in CASES} | others == set(g.GATES)
 
 
@@ -322,7 +321,7 @@ def test_space_adds_up_where_the_paths_share_a_file_system() -> None:
     assert failed(make_facts(free_bytes=room, devices={"/opt/emqx": 1, "/tmp": 1}), make_package()) == {}
 
 
-@pytest.mark.parametrize("name", [name for name, gate in g.GATES.items() if gate.acceptable])
+@pytest.mark.parametrize("name", [name for name, gate in g.GATES.items() if gate.acceptable and name != "dry_check"])
 def test_an_accepted_failure_is_recorded_and_refuses_nothing(name: str) -> None:
     case = next(case for case in CASES if case[0] == name)
     accepted = dataclasses.replace(TARGET, accept=frozenset([name]), **case[3])
@@ -422,3 +421,48 @@ def test_a_node_that_a_killed_commit_silenced_is_told_its_way_out(state: str, re
     facts = make_facts(state=state, permanent="4.4.19", boot={"version": "4.4.18", "problems": [torn]})
     message = failed(facts, make_package())["node_running"]["message"]
     assert ("state: permanent and version: 4.4.19" in message) is repairable
+
+
+# Later than the plan
+
+
+REFUSED = {"version": "4.4.19", "passed": False, "message": "{error,{no_matching_relup,...}}"}
+
+
+def test_the_dry_check_of_a_release_that_is_unpacked() -> None:
+    for found in (None, {}, {"version": "4.4.19", "passed": True, "message": ""}):
+        row = g.evaluate_dry_check(found)
+        assert (row["name"], row["passed"], row["accepted"], row["message"]) == ("dry_check", True, False, "")
+        assert not g.refused([row])
+    assert g.evaluate_dry_check(None)["actual"] == "not asked, for nothing is unpacked"
+
+
+def test_a_dry_check_that_fails_refuses_unless_it_is_accepted() -> None:
+    row = g.evaluate_dry_check(REFUSED, ["patches"])
+    assert g.refused([row])
+    assert row == {
+        "name": "dry_check",
+        "passed": False,
+        "severity": "error",
+        "accepted": False,
+        "expected": "nothing found",
+        "actual": "refused",
+        "message": "the node's own check refuses 4.4.19: {error,{no_matching_relup,...}}; remove it (emqx_release with "
+        "state: absent) and stage a package that fits, or accept dry_check if it should be tried all the same, which "
+        "the emqx command checks once more",
+    }
+    row = g.evaluate_dry_check(REFUSED, ["patches", "dry_check"])
+    assert (row["passed"], row["accepted"]) == (False, True)
+    assert not g.refused([row])
+    assert g.check_accept(["dry_check"]) == {"dry_check"}
+
+
+def test_no_gate_is_asked_in_the_plan_that_can_only_be_asked_later() -> None:
+    accepting = dataclasses.replace(TARGET, dry_check=REFUSED)
+    assert "dry_check" not in {row["name"] for row in g.evaluate(make_facts(), make_package(), accepting)}
+
+
+def test_every_gate_is_asked_somewhere() -> None:
+    """None may stand in the documentation that nobody asks."""
+    plan = {name for name, gate in g.GATES.items() if gate.actions & {"upgrade", "commit", "none"}}
+    assert set(g.GATES) - plan == {g.evaluate_dry_check(None)["name"]}

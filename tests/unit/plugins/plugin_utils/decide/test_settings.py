@@ -540,10 +540,10 @@ def test_hosts_do_not_share_what_can_be_changed() -> None:
 @pytest.mark.parametrize(
     ("value", "quoted"),
     [
-        ("https://me:pw@host/x.zip", "'https://***@host/x.zip'"),
-        ("http://me:p@w/d@host/x.zip", "'http://***@host/x.zip'"),
-        (["https://me:pw@a/x", "https://you:pw@b/y"], '["https://***@a/x", "https://***@b/y"]'),
-        ({"a": "https://token@h/"}, '{"a": "https://***@h/"}'),
+        ("https://me:pw@host/x.zip", "'https://********@host/x.zip'"),
+        ("http://me:p@w@host/x.zip?sig=1", "'http://********@host/x.zip?sig=********'"),
+        (["https://me:pw@a/x", "https://you:pw@b/y"], '["https://********@a/x", "https://********@b/y"]'),
+        ({"a": "https://token@h/"}, '{"a": "https://********@h/"}'),
         ("a\n b", "'a b'"),
         ("é", "'é'"),
         (None, "null"),

@@ -16,6 +16,7 @@ KNOWN = "plan, stage, switch, commit, all, always, tagged"
     ("run", "skip", "left"),
     [
         (["all"], [], ["plan", "stage", "switch", "commit"]),
+        (["all", "deploy"], [], ["plan", "stage", "switch", "commit"]),
         (["tagged"], [], ["plan", "stage", "switch", "commit"]),
         (["always"], [], ["plan"]),
         (["plan"], [], ["plan"]),
