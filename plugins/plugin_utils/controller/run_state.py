@@ -118,7 +118,8 @@ class RunState:
 
     def parts(self) -> list[str]:
         """The parts of the run that this invocation is for."""
-        return outcomes.parts_of(self._tags("ansible_run_tags"), self._tags("ansible_skip_tags"))
+        checked = (self._variables.get(SETTINGS) or {}).get("phases")
+        return list(checked or outcomes.parts_of(self._tags("ansible_run_tags"), self._tags("ansible_skip_tags")))
 
     def _tags(self, name: str) -> Collection[str]:
         return [str(tag) for tag in self._variables.get(name) or ()]
