@@ -15,6 +15,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 RETRY_SECONDS = 3.0
+_LINES_SHOWN = 3
 
 
 def run_module(
@@ -89,8 +90,8 @@ def _explained(answer: dict[str, Any]) -> dict[str, Any]:
     if not answer.get("failed") or not {"module_stdout", "module_stderr"} & set(answer):
         return answer
     printed = f"{answer.get('module_stdout') or ''}\n{answer.get('module_stderr') or ''}".splitlines()
-    last = next((line.strip() for line in reversed(printed) if line.strip()), "")
-    reason = f"{str(answer.get('msg') or '').strip()} The node said: {last}" if last else str(answer.get("msg"))
+    said = " / ".join([line.strip() for line in printed if line.strip()][-_LINES_SHOWN:])
+    reason = f"{str(answer.get('msg') or '').strip()} The node said: {said}" if said else str(answer.get("msg"))
     return {**answer, "reason": reason, "msg": reason}
 
 
