@@ -55,12 +55,43 @@ notes:
 """
 
 EXAMPLES = r"""
+- name: Read every node
+  emqx.fleet.emqx_release_info:
+  register: before
+
+- name: Plan
+  emqx.fleet.emqx_plan:
+    version: 4.4.19
+    packages: [packages]
+    facts_variable: before
+  register: planned
+  run_once: true
+
+- name: Do with each node what is to be done
+  emqx.fleet.emqx_release:
+    version: 4.4.19
+  register: release
+
+- name: Read every node again
+  emqx.fleet.emqx_release_info:
+  register: after
+
+- name: Put together what became of each node
+  ansible.builtin.set_fact:
+    outcome: "{{ {'result': 'committed', 'before': before, 'after': after, 'actions': release.actions} }}"
+
 - name: Report
   emqx.fleet.emqx_report:
     run_id: "{{ planned.run_id }}"
     plan: "{{ planned.plan }}"
     outcome_variable: outcome
     file: report.json
+  register: report
+  run_once: true
+
+- name: Show the table
+  ansible.builtin.debug:
+    msg: "{{ report.table }}"
   run_once: true
 """
 
