@@ -50,7 +50,7 @@ class ActionModule(ActionBase):
         if not compatible:
             failed = [gate for gate in evaluated if not gate["passed"] and gate["severity"] == "error"]
             result["msg"] = f"{package['name']} cannot upgrade this node: " + " ".join(
-                f"{gate['name']}: {gate['message']}." for gate in failed if not gate["accepted"]
+                _told(gate) for gate in failed if not gate["accepted"]
             )
             result["failed"] = boolean(arguments.get("fail_on_incompatible", True))
         return result
@@ -61,3 +61,9 @@ class ActionModule(ActionBase):
         except AnsibleError as error:
             raise AnsibleActionFail(f"src: {error}") from error
         return packages.describe(path, arguments.get("checksum"), boolean(arguments.get("verify_members", False)))
+
+
+def _told(gate: gates.GateResult) -> str:
+    """A gate in one sentence, with what was found where its message leaves that to the table."""
+    found = "" if str(gate["actual"]) in gate["message"] else f" (found: {gate['actual']})"
+    return f"{gate['name']}: {gate['message'].rstrip('.')}{found}."

@@ -75,6 +75,8 @@ class ReleaseManager:
         self.log_errors = []  # type: List[str]
         self._before = None  # type: Optional[Dict[str, Any]]
         self._now = {}  # type: Dict[str, Any]
+        # What the last command that changed something said of a failure.
+        self._last_word = ""
         # Of the last question that the node did not answer.
         self._last_output = []  # type: List[str]
         self._last_reason = ""
@@ -129,17 +131,24 @@ class ReleaseManager:
             step = planned[0]
             if done.count(step) >= 2 or (done and done[-1] == step):
                 raise FleetError(
-                    "{0} was done, and the node still asks for it.".format(step),
+                    "{0} was done, and the node still asks for it{1}".format(
+                        step, _quoted(" ".join(filter(None, [_sentence(self._last_word), self._where_it_is()])))
+                    ),
                     failure_class=self._class_of_failure(),
-                    hint="Look at 'boot' and 'output' of this result.",
+                    hint="See the broker's log in {0}; mend what is named here and run the same task again.".format(
+                        self.installation.log_dir
+                    ),
                 )
             self._perform(step)
             done.append(step)
         raise FleetError(
-            "The node did not come to {0} {1} within {2} steps.".format(
-                self.request.version, self.request.state, _MOST_STEPS
+            "The node did not come to {0} {1} within {2} steps: {3}".format(
+                self.request.version, self.request.state, _MOST_STEPS, self._where_it_is()
             ),
             failure_class=CHANGED,
+            hint="See the broker's log in {0}; mend what is named here and run the same task again.".format(
+                self.installation.log_dir
+            ),
         )
 
     def _next_steps(self, position: Position) -> List[Step]:
@@ -414,6 +423,7 @@ class ReleaseManager:
         result = self.command.change(*arguments)
         entry["command"] = ["emqx"] + list(arguments)
         entry["rc"] = result.rc
+        self._last_word = self.command.reason(result)
         return result
 
     def _require(self, result: CommandResult, reached: bool, verb: str, version: str) -> None:
@@ -422,7 +432,9 @@ class ReleaseManager:
         if reached and not unclear and not result.timed_out:
             if result.rc != 0:
                 self.warnings.append(
-                    "emqx {0} {1} ended with exit code {2}, but did what it should.".format(verb, version, result.rc)
+                    "emqx {0} {1} ended with exit code {2}, but did what it should{3}".format(
+                        verb, version, result.rc, _quoted(self._last_word)
+                    )
                 )
             return
         said = "exit code {0}: {1}".format(result.rc, result.meaning) if result.rc is not None else result.meaning
@@ -442,14 +454,21 @@ class ReleaseManager:
             hint = "See 'output' for what the command said, and the broker's log in {0}.".format(
                 self.installation.log_dir
             )
+        quoted = _quoted(self._last_word or ("" if unclear else self._where_it_is()))
         raise FleetError(
-            "emqx {0} {1} did not lead there ({2}){3}".format(
-                verb, version, said, _quoted(self.command.reason(result))
-            ),
+            "emqx {0} {1} did not lead there ({2}){3}".format(verb, version, said, quoted),
             failure_class=failure_class,
             hint=hint,
             output=self.command.output(result),
         )
+
+    def _where_it_is(self) -> str:
+        """Sentences about the node: what is between it and what was asked for."""
+        version = self.request.version
+        said = "{0} is {1}, {2} runs, and a restart boots {3}.".format(
+            version, self._position().status(version) or "not there", self._now["running"], self._now["boot"]["version"]
+        )
+        return " ".join([said] + [problem["message"] for problem in self._now["boot"]["problems"]])
 
     def _class_of_failure(self) -> str:
         return CHANGED if self._is_changed() else REFUSED
@@ -557,7 +576,11 @@ class ReleaseManager:
 
 def _quoted(reason: str) -> str:
     """The end of a sentence, with what a command said where it said something."""
-    return ": {0}{1}".format(reason, "" if reason.endswith(("!", "?")) else ".") if reason else "."
+    return ": {0}".format(_sentence(reason)) if reason else "."
+
+
+def _sentence(text: str) -> str:
+    return text + "." if text and not text.endswith((".", "!", "?")) else text
 
 
 def _table(now: Dict[str, Any]) -> Dict[str, Any]:

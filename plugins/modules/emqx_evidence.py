@@ -44,10 +44,26 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Collect what there is
-  emqx.fleet.emqx_evidence:
-    note: "{{ ansible_failed_result.msg }}"
-  register: evidence
+- name: Remember when it began, by the clock of the node
+  emqx.fleet.emqx_release_info:
+  register: before
+
+- name: Upgrade, and collect what there is if that fails
+  block:
+    - name: Upgrade
+      emqx.fleet.emqx_release:
+        version: 4.4.19
+
+  rescue:
+    - name: Collect what there is
+      emqx.fleet.emqx_evidence:
+        since: "{{ before.clock }}"
+        note: "{{ ansible_failed_result.msg }}"
+      register: evidence
+
+    - name: Show the end of the log
+      ansible.builtin.debug:
+        msg: "{{ evidence.log }}"
 """
 
 RETURN = r"""

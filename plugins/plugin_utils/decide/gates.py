@@ -34,7 +34,9 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.known_defects im
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.known_defects import evaluate as find_defects
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import GateResult, NodeFacts, Package
 
-Action = Literal["upgrade", "commit", "none", "staged"]
+Action = Literal["upgrade", "commit", "none"]
+#: When a gate is asked: for what a node has to do, or once its release is unpacked.
+Asked = Literal["upgrade", "commit", "none", "staged"]
 
 #: The first version that upgrades hot, by EMQX's own documentation.
 OLDEST_VERSION = "4.2.0"
@@ -123,7 +125,7 @@ class Gate:
     name: str
     severity: Severity
     acceptable: bool
-    actions: frozenset[Action]
+    actions: frozenset[Asked]
     summary: str
     way_out: str
     check: Check
@@ -132,9 +134,9 @@ class Gate:
 #: Every gate by name, in the order in which they are asked and reported.
 GATES: dict[str, Gate] = {}
 
-_ALWAYS: tuple[Action, ...] = ("upgrade", "commit", "none")
-_CHANGE: tuple[Action, ...] = ("upgrade", "commit")
-_UPGRADE: tuple[Action, ...] = ("upgrade",)
+_ALWAYS: tuple[Asked, ...] = ("upgrade", "commit", "none")
+_CHANGE: tuple[Asked, ...] = ("upgrade", "commit")
+_UPGRADE: tuple[Asked, ...] = ("upgrade",)
 
 
 def _gate(
@@ -142,7 +144,7 @@ def _gate(
     *,
     severity: Severity = "error",
     acceptable: bool = False,
-    actions: tuple[Action, ...] = _UPGRADE,
+    actions: tuple[Asked, ...] = _UPGRADE,
     way_out: str,
 ) -> Callable[[Check], Check]:
     """Register a gate; its docstring is the summary."""

@@ -222,7 +222,10 @@ def test_what_the_command_said_is_not_hidden_by_what_the_node_says_afterwards(no
 
 def test_nothing_to_quote(node: FakeNode) -> None:
     node.next_time("unpack", rc=-9, does=False, stdout="unzip []\n")
-    assert refuse(node, REFUSED).message.endswith("did not lead there (exit code -9: it was killed by signal 9).")
+    assert refuse(node, REFUSED).message == (
+        "emqx unpack 4.4.19 did not lead there (exit code -9: it was killed by signal 9): 4.4.19 is not there, 4.4.18 "
+        "runs, and a restart boots 4.4.18."
+    )
 
 
 @pytest.mark.parametrize("rc", [0, 3, 127])
@@ -376,7 +379,13 @@ def test_repair_that_does_not_help_ends(node: FakeNode, monkeypatch: pytest.Monk
     node.next_time("install", stop_after="table")
     monkeypatch.setattr(boot, "complete_commit", lambda *unused: [])
     error = refuse(node, CHANGED)
-    assert "repair_commit 4.4.19 was done, and the node still asks for it" in error.message
+    assert error.message.startswith(
+        "repair_commit 4.4.19 was done, and the node still asks for it: 4.4.19 is permanent, 4.4.19 runs, and a "
+        "restart boots 4.4.18."
+    )
+    problems = error.details["after"]["boot"]["problems"]
+    assert problems
+    assert all(problem["message"] in error.message for problem in problems)
     assert [entry["action"] for entry in error.details["actions"]] == ["commit", "repair_commit"]
 
 
@@ -415,7 +424,7 @@ def test_truncated_unpack_of_an_earlier_run(node: FakeNode) -> None:
 
 def test_unpack_that_is_truncated_again_and_again_ends(node: FakeNode) -> None:
     for _unused in range(9):
-        node.next_time("unpack", stop_after="truncated", rc=2)
+        node.next_time("unpack", stop_after="truncated", rc=2, stdout="Unpack failed: {error,enospc}\n")
     error = refuse(node, REFUSED)
     assert verbs(node) == ["unpack", "uninstall", "unpack", "uninstall"], "and what is torn does not stay"
     assert "still asks for it" in error.message
