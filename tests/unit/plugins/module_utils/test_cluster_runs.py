@@ -331,7 +331,12 @@ def test_among_contenders_the_first_waits_and_the_others_give_way(state_dir: Sta
     assert answer["message"] == "The run A of bob@desk is just about to reserve emqx@10.0.0.2 of the same cluster."
     assert state_dir.run() is None
     written: List[Any] = []
-    answer = attempt(state_dir, lambda: (written.append(state_dir.run()), seen(state_dir, earlier))[1], look_first=True)
+
+    def reading() -> Reading:
+        written.append(state_dir.run())
+        return seen(state_dir, earlier)
+
+    answer = attempt(state_dir, reading, look_first=True)
     assert (answer["verdict"], written) == ("yield", [None]), "it only looks"
     assert attempt(state_dir, lambda: seen(state_dir), look_first=True)["verdict"] == "held"
 
