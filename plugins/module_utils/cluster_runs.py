@@ -11,12 +11,12 @@ this collection writes is seen each time by the node's own reservation, which is
 """
 
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ansible_collections.emqx.fleet.plugins.module_utils import contention, distribution, probe
 from ansible_collections.emqx.fleet.plugins.module_utils.command import EmqxCommand
 from ansible_collections.emqx.fleet.plugins.module_utils.contention import Member
-from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import ErlangTermError, to_str
+from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import to_str
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import StateDir, parse_run
 
@@ -128,27 +128,22 @@ def parse(answer: Dict[str, Any]) -> Optional[Reading]:
     members, unread = [], []
     try:
         node = to_str(answer["node"])
-        for row in rows:
-            name, told = to_str(row[0]), _told(row)
+        for name, clock, content in rows:
+            told = _told(to_str(name), clock, content)
             if isinstance(told, Member):
                 members.append(told)
             else:
-                unread.append({"node": name, "reason": told})
-    except (ErlangTermError, IndexError, KeyError, TypeError):
+                unread.append({"node": to_str(name), "reason": told})
+    except (KeyError, TypeError, ValueError):
         return None
     return Reading(node, members, unread)
 
 
-def _told(row: Tuple[Any, ...]) -> Any:
+def _told(node: str, clock: Any, content: Any) -> Union[Member, str]:
     """The member, or why it is not known what it has."""
-    name, clock, content = row
-    if isinstance(content, bytes) and isinstance(clock, int):
-        return Member(to_str(name), clock / 1000.0, parse_run(content))
-    if isinstance(content, bytes):
-        return "it does not tell its time"
-    reason = to_str(content)
-    if reason == "{error,enoent}" and isinstance(clock, int):
-        return Member(to_str(name), clock / 1000.0, None)
+    reason = "it does not tell its time" if isinstance(content, bytes) else to_str(content)
+    if isinstance(clock, int) and (isinstance(content, bytes) or reason == "{error,enoent}"):
+        return Member(node, clock / 1000.0, parse_run(content) if isinstance(content, bytes) else None)
     return next((words for word, words in _REASONS if word in reason), reason)
 
 
@@ -161,32 +156,37 @@ def attempt(state_dir: StateDir, wish: Wish, reading: Callable[[], Reading]) -> 
     ``message`` and ``hint``. Raises FleetError.
     """
     claim = wish.claim
-    if wish.renew:
-        found = state_dir.run()
-        if found is None or not contention.is_same(found, claim):
-            return _lost_here(claim, found)
+    found = state_dir.run()
+    own = found is not None and contention.is_same(found, claim)
+    if wish.renew and not own:
+        return _lost_here(claim, found)
     mine = state_dir.renew(claim, wish.lease, wish.parked)
     if mine is not None and not wish.verify:
         return _answer(HELD, None, reservation=mine)
-    if wish.look_first and mine is None:
+    passed_over = list(wish.passed_over)
+    if wish.look_first and not own:
         seen = reading()
-        verdict = contention.decide(seen.members, claim, wish.passed_over)
+        passed_over = contention.taken_over_by(claim, seen.members, passed_over)
+        verdict = contention.decide(seen.members, claim, passed_over)
         if seen.unread or verdict in (contention.YIELD, contention.REFUSE):
-            return _not_held(verdict, seen, claim, wish.passed_over)
-    written = mine or state_dir.contend(claim, wish.passed_over)
+            return _not_held(verdict, seen, claim, passed_over)
+    written = mine or state_dir.contend(claim, passed_over)
     try:
         seen = reading()
-        _check_own(seen, written)
+        _check_own(seen, written, state_dir.run())
     except FleetError:
         if mine is None:
             state_dir.release(claim)
         raise
-    passed_over = sorted(set(wish.passed_over) | set(written["took_over"] if written else ()))
+    passed_over = contention.taken_over_by(claim, seen.members, passed_over)
     verdict = contention.decide(seen.members, written or claim, passed_over)
     if verdict == contention.PROCEED and not seen.unread:
-        held = state_dir.hold(claim, wish.lease, wish.parked) if written else None
+        held = state_dir.hold(written, wish.lease, wish.parked, passed_over) if written else None
         if held is not None:
             return _answer(HELD, seen, reservation=held, changed=mine is None)
+        if written is None:
+            # Whoever was in the way here has left, or was taken over with another node.
+            state_dir.contend(claim, passed_over)
         verdict = contention.WAIT
     # A node that the run has stays its own: whoever must not go on gives it up in the end, when nothing is at work.
     if mine is None and (seen.unread or verdict in (contention.YIELD, contention.REFUSE)):
@@ -194,9 +194,10 @@ def attempt(state_dir: StateDir, wish: Wish, reading: Callable[[], Reading]) -> 
     return _not_held(verdict, seen, claim, passed_over, had=mine is not None)
 
 
-def _check_own(seen: Reading, written: Optional[Dict[str, Any]]) -> None:
-    """Raise FleetError where the broker does not see what was just written on its own node."""
-    if written and any(member.node == seen.node and not member.reservation for member in seen.members):
+def _check_own(seen: Reading, written: Optional[Dict[str, Any]], there: Optional[Dict[str, Any]]) -> None:
+    """Raise FleetError where the broker did not find what was written before, and still is there, on its own node."""
+    blind = any(member.node == seen.node and not member.reservation for member in seen.members)
+    if blind and written and there and contention.is_unbroken(there, written):
         raise FleetError(
             "The broker does not find the reservation that was just written for it: its data is in another directory "
             "than releases/emqx_vars says, so that reservations of other runs would not be found either.",
@@ -230,6 +231,9 @@ def _not_held(
             contention.CONTENDER_SECONDS
         )
         return _answer(verdict, seen, message=contention.sentence(message), hint="Start again when it is less busy.")
+    if verdict == contention.REFUSE:
+        # Contenders give way to those that have the cluster, so there is nothing to say of them.
+        found = [member for member in found if contention.is_in_force(member.reservation or {}, claim)]
     said = contention.describe(found, seen.node, claim["id"])
     hint = contention.sentence(contention.remedy(found))
     lost = had or any(contention.took_over_from(member.reservation or {}, claim) for member in found)

@@ -14,7 +14,7 @@ One try (``cluster_runs.attempt``):
 1. The run writes its reservation as a **contender** (``held: false``), for ``CONTENDER_SECONDS``. Where another run's
    reservation is there already, it writes nothing.
 2. Then it reads the reservations of all running members of the cluster, its own node's among them.
-3. No other run's is there: it marks its own as **held**, provided that it is still there, and has the node.
+3. No other run's is there: it marks its own as **held**, provided that it was there all the time, and has the node.
 4. One that is held is there: it takes its own away and is refused. A run that comes to this with a node that it holds
    has lost the cluster, and does nothing more there.
 5. There are other contenders only. The one that comes first (:func:`key`: by the run's identifier), or whose run holds
@@ -106,6 +106,20 @@ def took_over_from(other: Reservation, claim: Reservation) -> bool:
     return identity(claim) in (other.get("took_over") or ())
 
 
+def taken_over_by(claim: Reservation, members: Sequence[Member], passed_over: Sequence[str] = ()) -> List[str]:
+    """What the run passes over here, and what it took over with another node of the cluster: it is one run."""
+    found = set(passed_over)
+    for member in members:
+        if member.reservation and identity(member.reservation) == identity(claim):
+            found.update(member.reservation.get("took_over") or ())
+    return sorted(found)
+
+
+def is_in_force(other: Reservation, claim: Reservation) -> bool:
+    """Whether another run's reservation stands before this run whichever comes first."""
+    return is_held(other) or took_over_from(other, claim)
+
+
 def others(members: Sequence[Member], claim: Reservation, passed_over: Sequence[str] = ()) -> List[Member]:
     """The members that another run has reserved, as far as that counts."""
     return [
@@ -138,7 +152,7 @@ def contend(
     until = now + CONTENDER_SECONDS
     return dict(
         claim,
-        since=mine["since"] if mine else round(now, 3),
+        since=(mine.get("since") if mine else None) or round(now, 3),
         lease_until=round(max(until, mine["lease_until"]) if mine and held else until, 3),
         held=held,
         resumes=resumes and not held,
@@ -146,18 +160,37 @@ def contend(
     )
 
 
-def hold(
-    found: Optional[Reservation], claim: Reservation, now: float, lease: float, parked: bool = False
-) -> Optional[Dict[str, Any]]:
-    """The reservation to write at the end of a try, for ``lease`` seconds; None where one's own is not there any more.
+def is_unbroken(found: Reservation, written: Reservation) -> bool:
+    """Whether what was ``written`` was there ever since, as far as no lease was over: who begins anew says so."""
+    return is_same(found, written) and found.get("since") == written.get("since")
 
+
+def hold(
+    found: Optional[Reservation],
+    written: Reservation,
+    now: float,
+    lease: float,
+    parked: bool = False,
+    passed_over: Sequence[str] = (),
+) -> Optional[Dict[str, Any]]:
+    """The reservation to write at the end of a try, for ``lease`` seconds.
+
+    None where the one ``written`` at its beginning was not there all the time: it was replaced, its lease was over, or
+    another try of the same run, whose answer is not waited for any more, began anew after that (``since``).
     ``parked``: keep it for a later job with the same identifier.
     """
-    if found is None or not is_same(found, claim) or found["lease_until"] <= now:
+    if found is None or found["lease_until"] <= now or not is_unbroken(found, written):
         return None
-    process = "" if parked else claim.get("controller_process")
-    until = round(now + lease, 3)
-    return dict(found, **dict(claim, controller_process=process, lease_until=until, held=True, resumes=False))
+    return dict(
+        found,
+        who=written.get("who"),
+        controller=written.get("controller"),
+        controller_process="" if parked else written.get("controller_process"),
+        lease_until=round(now + lease, 3),
+        held=True,
+        resumes=False,
+        took_over=sorted(set(found.get("took_over") or ()) | set(passed_over)),
+    )
 
 
 def is_renewable(found: Optional[Reservation], claim: Reservation, now: float) -> bool:
@@ -180,7 +213,7 @@ def decide(members: Sequence[Member], claim: Reservation, passed_over: Sequence[
     reservations = [member.reservation for member in found if member.reservation]
     if not reservations:
         return PROCEED
-    if any(is_held(reservation) or took_over_from(reservation, claim) for reservation in reservations):
+    if any(is_in_force(reservation, claim) for reservation in reservations):
         return REFUSE
     mine = [
         member.reservation
@@ -221,7 +254,8 @@ def _of_one_run(members: Sequence[Member], own: Optional[str], run_id: Optional[
         return "{0} is just about to reserve {1}".format(name, where)
     since = [reservation["since"] for reservation in reservations if reservation.get("since")]
     when = " since {0}".format(time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(min(since)))) if since else ""
-    minutes = max(1, math.ceil(max(member.seconds_left for member in members) / 60.0))
+    # Times in a reservation are rounded, which must not make two minutes three.
+    minutes = max(1, math.ceil(max(member.seconds_left for member in members) / 60.0 - 0.01))
     return "{0} has reserved {1}{2}, for at most {3} minute{4} more unless it renews that".format(
         name, where, when, minutes, "" if minutes == 1 else "s"
     )

@@ -158,10 +158,12 @@ class StateDir:
         with self._exclusive():
             return self._store(contention.contend(self._load(), claim, self._clock(), passed_over))
 
-    def hold(self, claim: Dict[str, Any], lease: float, parked: bool = False) -> Optional[Dict[str, Any]]:
-        """Reserve the node for ``lease`` seconds; None where the run's own reservation is not there any more."""
+    def hold(
+        self, written: Dict[str, Any], lease: float, parked: bool = False, passed_over: Sequence[str] = ()
+    ) -> Optional[Dict[str, Any]]:
+        """Reserve the node for ``lease`` seconds; None where what was ``written`` was not there all the time."""
         with self._exclusive():
-            return self._store(contention.hold(self._load(), claim, self._clock(), lease, parked))
+            return self._store(contention.hold(self._load(), written, self._clock(), lease, parked, passed_over))
 
     def renew(self, claim: Dict[str, Any], lease: float, parked: bool = False) -> Optional[Dict[str, Any]]:
         """Reserve the node for ``lease`` more seconds; None where the run did not have it all the time."""
@@ -169,7 +171,7 @@ class StateDir:
             found, now = self._load(), self._clock()
             if not contention.is_renewable(found, claim, now):
                 return None
-            return self._store(contention.hold(found, claim, now, lease, parked))
+            return self._store(contention.hold(found, dict(found or {}, **claim), now, lease, parked))
 
     def release(self, claim: Dict[str, Any]) -> bool:
         """Give up the run's reservation; False where there is none of it."""

@@ -248,8 +248,9 @@ def claim(run: str = "run-1", process: str = "77@1234") -> Dict[str, Any]:
 
 def reserve(state_dir: StateDir, lease: float = 100, parked: bool = False, **wanted: str) -> Dict[str, Any]:
     """Contend where nobody else is, and hold."""
-    assert state_dir.contend(claim(**wanted)) is not None
-    held = state_dir.hold(claim(**wanted), lease, parked)
+    written = state_dir.contend(claim(**wanted))
+    assert written is not None
+    held = state_dir.hold(written, lease, parked)
     assert held is not None
     return held
 
@@ -262,7 +263,7 @@ def test_reserve_renew_release(state_dir: StateDir) -> None:
     assert not wanted["held"]
     assert 20 < wanted["lease_until"] - time.time() < 30.01
     assert state_dir.renew(claim(), 100) is None, "it is only wanted yet"
-    first = state_dir.hold(claim(), 100)
+    first = state_dir.hold(wanted, 100)
     assert first is not None
     assert first["held"]
     assert {name: first[name] for name in claim()} == claim()
@@ -277,7 +278,7 @@ def test_reserve_renew_release(state_dir: StateDir) -> None:
     assert state_dir.release(claim())
     assert state_dir.run() is None
     assert not state_dir.release(claim())
-    assert state_dir.hold(claim(), 100) is None
+    assert state_dir.hold(wanted, 100) is None
     assert state_dir.run() is None
 
 
@@ -291,7 +292,7 @@ def test_one_that_is_held_stays_so_while_it_is_proved_again(state_dir: StateDir)
 def test_reserved_for_another_run_or_job_of_it(state_dir: StateDir, other: Dict[str, Any]) -> None:
     held = reserve(state_dir)
     assert state_dir.contend(other, ["run-3"]) is None
-    assert state_dir.hold(other, 100) is None
+    assert state_dir.hold(dict(held, **other), 100) is None
     assert state_dir.renew(other, 100) is None
     assert not state_dir.release(other)
     assert state_dir.run() == held
@@ -302,7 +303,7 @@ def test_what_is_passed_over_is_replaced(state_dir: StateDir) -> None:
     taken = state_dir.contend(claim("run-2"), [identity, "run-0 x y"])
     assert taken is not None
     assert taken["took_over"] == sorted([identity, "run-0 x y"])
-    held = state_dir.hold(claim("run-2"), 100)
+    held = state_dir.hold(taken, 100)
     assert held is not None
     assert held["took_over"] == taken["took_over"]
     assert state_dir.renew(claim(), 100) is None
@@ -312,11 +313,12 @@ def test_what_is_passed_over_is_replaced(state_dir: StateDir) -> None:
 def test_lease_that_is_over_counts_for_nothing(state_dir: StateDir) -> None:
     old = reserve(state_dir, -1)
     assert state_dir.renew(claim(), 100) is None, "somebody may have had the cluster meanwhile"
-    assert state_dir.hold(claim(), 100) is None
+    assert state_dir.hold(old, 100) is None
     again = state_dir.contend(claim())
     assert again is not None
     assert not again["held"]
-    assert again["since"] >= old["since"]
+    assert state_dir.hold(dict(again, since=again["since"] - 31), 100) is None, "it was over in between"
+    assert state_dir.hold(again, 100) is not None
     reserve(state_dir, -1)
     taken = reserve(state_dir, run="run-2")
     assert abs(taken["since"] - time.time()) < 60
@@ -337,7 +339,7 @@ def test_parked_for_any_job_of_the_same_run(state_dir: StateDir) -> None:
     again = state_dir.contend(claim(process="99@1"))
     assert again is not None
     assert again["resumes"]
-    held = state_dir.hold(claim(process="99@1"), 100)
+    held = state_dir.hold(again, 100)
     assert held is not None
     assert (held["held"], held["resumes"], held["controller_process"]) == (True, False, "99@1")
 

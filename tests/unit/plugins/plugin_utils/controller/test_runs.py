@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -99,6 +100,32 @@ def test_a_run_that_will_not_give_a_node_up_any_more() -> None:
     assert runs.has_unfinished_run({}, "ours") is False
 
 
+def test_facts_without_a_reservation_that_is_taken_over() -> None:
+    alive = dict(holder(runs._process(os.getpid())), id="gone")
+    assert runs.without_dead_run({"run": alive}, ["gone"])["run"] is None
+    assert runs.without_dead_run({"run": alive}, ["go", "gone2"])["run"] == alive
+    assert runs.has_unfinished_run({"run": alive}, "ours", ["gone"]), "nobody else gives it up"
+    assert not runs.has_unfinished_run({"run": alive}, "ours", ["go"])
+
+
 def test_who(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWX_USER", "olga")
     assert runs.who().startswith("olga@")
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({"awx_user_name": "ann", "tower_user_name": "bob"}, "ann"),
+        ({"tower_user_name": "bob"}, "bob"),
+        ({"awx_user_name": "", "tower_user_name": " bob "}, "bob"),
+        ({"awx_user_name": None}, "olga"),
+        ({"awx_user_name": " "}, "olga"),
+        ({"awx_user_name": 4711}, "4711"),
+        ({}, "olga"),
+        (None, "olga"),
+    ],
+)
+def test_who_by_the_words_of_awx(monkeypatch: pytest.MonkeyPatch, variables: Any, name: str) -> None:
+    monkeypatch.setenv("AWX_USER", "olga")
+    assert runs.who(variables) == f"{name}@{socket.gethostname()}"

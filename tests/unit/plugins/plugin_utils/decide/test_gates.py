@@ -341,6 +341,23 @@ def test_what_could_only_destroy_cannot_be_accepted(name: str) -> None:
             assert g.refused(g.evaluate(make_facts(**case[1]), make_package(**case[2]), context))
 
 
+def test_a_node_that_is_reserved_says_by_whom_and_how_to_take_over() -> None:
+    run = RUN | {"since": 1_700_000_000.0, "controller": "desk", "controller_process": "7@7", "held": True}
+    clock = run["lease_until"] - 100
+    (row,) = failed(make_facts(run=run, clock=clock), make_package()).values()
+    assert row["message"] == (
+        "the run r1 of ann@desk has reserved this node since 2023-11-14 22:13 UTC, for at most 2 minutes more unless "
+        "it renews that; wait until it has ended or, if it is gone, until that time is over; "
+        "-e emqx_upgrade_take_over=r1 takes over at once"
+    )
+    wanted = run | {"held": False}
+    (row,) = failed(make_facts(run=wanted, clock=clock), make_package()).values()
+    assert row["message"] == (
+        "the run r1 of ann@desk is just about to reserve this node; start again in a minute, when it is decided which "
+        "run has the cluster"
+    )
+
+
 def test_the_guards_of_the_node_cannot_be_accepted() -> None:
     never = {name for name, gate in g.GATES.items() if gate.severity == "error" and not gate.acceptable}
     assert {"package_sound", "checksum", "edition", "otp", "arch", "series", "relup", "operation", "run_lock"} <= never
