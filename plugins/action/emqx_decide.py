@@ -45,6 +45,7 @@ class ActionModule(ActionBase):
                 rules,
                 wave,
                 alive=state.alive(found),
+                lost=state.lost(),
                 ran=outcomes.Ran(options["ran"], before["first"])
                 if options["ran"] and before and before["first"]
                 else None,

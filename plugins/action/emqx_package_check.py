@@ -13,6 +13,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.emqx.fleet.plugins.module_utils import package as packages
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import GateResult
 
 
 class ActionModule(ActionBase):
@@ -63,7 +64,7 @@ class ActionModule(ActionBase):
         return packages.describe(path, arguments.get("checksum"), boolean(arguments.get("verify_members", False)))
 
 
-def _told(gate: gates.GateResult) -> str:
+def _told(gate: GateResult) -> str:
     """A gate in one sentence, with what was found where its message leaves that to the table."""
     found = "" if str(gate["actual"]) in gate["message"] else f" (found: {gate['actual']})"
     return f"{gate['name']}: {gate['message'].rstrip('.')}{found}."

@@ -49,7 +49,12 @@ class ActionModule(ActionBase):
         try:
             outcomes = state.outcomes()
             built = report.build(
-                state.plan, outcomes, state.rules(), self._commands(), state.problems() + options["problems"]
+                state.plan,
+                outcomes,
+                state.rules(),
+                self._commands(),
+                state.problems() + options["problems"],
+                state.lost(),
             )
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from error

@@ -87,6 +87,11 @@ parts:
   returned: success
   type: list
   elements: str
+lost:
+  description: Hosts that Ansible lost so far, also where they came back.
+  returned: success
+  type: list
+  elements: str
 problems:
   description: What went wrong with the run as a whole.
   returned: success

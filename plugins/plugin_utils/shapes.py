@@ -174,3 +174,4 @@ class Decision(TypedDict):
     final: bool
     parts: list[str]
     problems: list[str]
+    lost: list[str]

@@ -87,9 +87,15 @@ class RunState:
 
     def problems(self) -> list[str]:
         """What went wrong with the run as a whole, as the decisions told that were registered on any host."""
+        return list(dict.fromkeys(self._told("problems")))
+
+    def lost(self) -> set[str]:
+        """The hosts that were lost so far, also where they came back since."""
+        return set(self._told("lost"))
+
+    def _told(self, key: str) -> list[str]:
         decisions = (self._of(host).get(DECISION) or {} for host in self.plan["nodes"])
-        found = [str(problem) for decision in decisions for problem in decision.get("problems") or ()]
-        return list(dict.fromkeys(found))
+        return [str(row) for decision in decisions for row in decision.get(key) or ()]
 
     @property
     def is_in_play(self) -> bool:

@@ -80,6 +80,8 @@ ORDER = ("reserve", "stage", "switch", "soak", "rollback", "commit", "end")
 _WAVES = 1_000_000
 #: The parts of a run, by the tags of the playbook.
 PARTS = ("plan", "stage", "switch", "commit")
+#: States after which a node has no turn any more.
+_DONE = ("committed", "rolled_back")
 #: Phases of a wave: a failure in one of them shows that the wave was begun.
 _OF_A_WAVE = ("before_wave", "look", "before_node", "switch", "after_node", "after_wave")
 
@@ -226,7 +228,13 @@ def _begun(plan: Plan, outcomes: Mapping[str, Outcome | None]) -> _Begun:
     )
 
 
-def judged(plan: Plan, outcomes: Mapping[str, Outcome | None], upcoming: str = "", wave: int = 0) -> dict[str, Outcome]:
+def judged(
+    plan: Plan,
+    outcomes: Mapping[str, Outcome | None],
+    upcoming: str = "",
+    wave: int = 0,
+    lost: Collection[str] = (),
+) -> dict[str, Outcome]:
     """The outcome of every node that the plan changes, with the failures that the nodes themselves did not tell.
 
     A node that is not through with what others are through with dropped out without a word, as when a task outside of
@@ -246,7 +254,8 @@ def judged(plan: Plan, outcomes: Mapping[str, Outcome | None], upcoming: str = "
                 outcome = fail(outcome, row["hook"], _hook_failure(row))
         needed = _needed(node, begun, wave) if plan["purpose"] != "rollback" else "planned"
         state = outcome["state"]
-        if state in PROGRESS and PROGRESS.index(state) < PROGRESS.index(needed):
+        behind = state in PROGRESS and PROGRESS.index(state) < PROGRESS.index(needed)
+        if behind or (host in lost and not is_failed(outcome) and state not in _DONE):
             outcome = fail(outcome, DROPPED_OUT, {"message": _DROPPED_OUT_MESSAGE})
         found[host] = outcome
     return found
@@ -309,26 +318,29 @@ def decide(
     alive: Collection[str] | None = None,
     ran: Ran | None = None,
     batches: Sequence[Sequence[str]] | None = None,
+    lost: Collection[str] = (),
 ) -> Decision:
     """Whether a phase begins, or a wave of it, and with which nodes.
 
-    ``alive``: hosts that Ansible still works on; None for all. ``ran``: a hook for many nodes that was just run; where
-    its host was lost meanwhile, the hook failed. ``batches``: those of a rollback that is under way. A rollback that a
-    failure ordered goes on whatever fails; one that was planned stops when the budget is used up.
+    ``alive``: hosts that Ansible still works on; None for all. ``lost``: hosts that it lost before, also where they
+    came back. ``ran``: a hook for many nodes that was just run; where its host was lost meanwhile, the hook failed.
+    ``batches``: those of a rollback that is under way. A rollback that a failure ordered goes on whatever fails; one
+    that was planned stops when the budget is used up.
     """
     problems = _problems(outcomes)
-    if ran is not None and alive is not None and ran.host not in alive:
-        lost = note_hook_failure(outcomes.get(ran.host) or new(), ran.hook, wave, _LOST.format(ran.host))
-        outcomes = {**outcomes, ran.host: lost}
-        problems.append(str(_hook_failure(lost["hook_failures"][-1])["message"]))
+    gone = {host for host in plan["nodes"] if host in lost or (alive is not None and host not in alive)}
+    if ran is not None and ran.host in gone:
+        told = note_hook_failure(outcomes.get(ran.host) or new(), ran.hook, wave, _LOST.format(ran.host))
+        outcomes = {**outcomes, ran.host: told}
+        problems.append(str(_hook_failure(told["hook_failures"][-1])["message"]))
     planned_back = plan["purpose"] == "rollback"
-    view = judged(plan, outcomes, phase, wave if phase == "switch" else 0)
+    view = judged(plan, outcomes, phase, wave if phase == "switch" else 0, gone)
     back = [] if phase != "rollback" else way_back(plan, view, rules) if batches is None else batches
     message = _why_halted(view, rules) if phase != "rollback" or planned_back else ""
     if not message and phase == "commit" and never_commits(plan, rules):
         message = "The version is not to be made permanent in this run."
     hosts = _hosts_of(plan, view, phase, wave, back) if not message or phase == "end" else []
-    living = [host for host in hosts if alive is None or host in alive]
+    living = [host for host in hosts if host not in gone]
     return {
         "phase": phase,
         "wave": wave,
@@ -342,6 +354,7 @@ def decide(
         "final": is_final(plan, view, rules),
         "parts": list(rules.parts),
         "problems": problems,
+        "lost": sorted(gone),
     }
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
@@ -43,6 +43,7 @@ def build(
     rules: Rules,
     commands: Mapping[str, str] | None = None,
     problems: Sequence[str] = (),
+    lost: Collection[str] = (),
 ) -> dict[str, Any]:
     """The report: ``run_id``, ``target``, ``ok``, ``final``, ``nodes`` (host -> row), ``table`` (lines), ``message``.
 
@@ -51,7 +52,7 @@ def build(
     called to go on (``again``), to go back (``rollback``) and to look (``status``). ``problems`` are sentences about
     the whole run.
     """
-    view = machine.judged(plan, outcomes)
+    view = machine.judged(plan, outcomes, lost=lost)
     seen = {host: view.get(host) or outcomes.get(host) or machine.new() for host in plan["nodes"]}
     nodes = {host: _node(plan, node, seen[host], rules) for host, node in sorted(plan["nodes"].items())}
     message = _message(plan, nodes, commands or {}, problems)

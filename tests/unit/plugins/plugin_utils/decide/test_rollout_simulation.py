@@ -147,6 +147,8 @@ class Simulation:
         if not decision["proceed"]:
             self.halted_at = self.halted_at or number
         assert self.halted_at is None or not decision["proceed"], "a run that was halted goes on"
+        gone = set(self.changing()) - self.alive
+        assert not decision["proceed"] or len(gone) <= outcomes.budget(self.rules.budget, len(self.changing()))
         hook = "before_fleet" if number == 1 else "before_wave"
         decision = self._hook(hook, number, decision)
         for host in self.turns(decision):
@@ -221,7 +223,8 @@ def test_no_rule_is_broken(seed: int) -> None:
     assert all(run.nodes[host].switches == 0 for host in done)
 
     # A wave begins only within the budget, and no node of it before the hook that it waits for.
-    final = outcomes.judged(plan, run.outcomes)
+    lost = set(plan["nodes"]) - run.alive
+    final = outcomes.judged(plan, run.outcomes, lost=lost)
     broken = {host for host, outcome in final.items() if outcomes.is_failed(outcome)}
     if run.halted_at is not None:
         assert all(run.nodes[host].switches == 0 for wave in waves[run.halted_at - 1 :] for host in wave)
@@ -255,7 +258,7 @@ def test_no_rule_is_broken(seed: int) -> None:
     assert turns == sorted(turns, reverse=True)
 
     # The report is silent only when all is done, and names every node that failed.
-    final_report = report.build(plan, run.outcomes, run.rules)
+    final_report = report.build(plan, run.outcomes, run.rules, lost=lost)
     assert (final_report["message"] == "") == (committed == changing)
     assert all(f"{host} failed" in final_report["message"] for host in broken)
     assert final_report["final"]
