@@ -80,8 +80,8 @@ ORDER = ("reserve", "stage", "switch", "soak", "rollback", "commit", "end")
 _WAVES = 1_000_000
 #: The parts of a run, by the tags of the playbook.
 PARTS = ("plan", "stage", "switch", "commit")
-#: States after which a node has no turn any more.
-_DONE = ("committed", "rolled_back")
+#: States after which nothing can lose a node but a hook at the very end.
+_DONE = ("soaked", "committed", "rolled_back")
 #: Phases of a wave: a failure in one of them shows that the wave was begun.
 _OF_A_WAVE = ("before_wave", "look", "before_node", "switch", "after_node", "after_wave")
 

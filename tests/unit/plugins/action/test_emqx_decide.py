@@ -107,8 +107,11 @@ def test_a_hook_whose_host_was_lost_failed_for_its_wave() -> None:
 )
 def test_a_hook_that_was_not_lost_with_its_host(decisions: Any, play: list[str], ran: str) -> None:
     found = {**STAGED, "a1": at("switched")}
-    result = decide("switch", found, 2, decisions, ran=ran, variables={"ansible_play_hosts": play})
-    assert (result["failures"], result["problems"], result["proceed"]) == ({}, [], True)
+    settings = {"failure_budget": "50%"}
+    result = decide("switch", found, 2, decisions, settings=settings, ran=ran, variables={"ansible_play_hosts": play})
+    lost = sorted(set(PLAN["nodes"]) - set(play))
+    assert (sorted(result["failures"]), result["problems"], result["proceed"]) == (lost, [], True)
+    assert result["lost"] == lost
 
 
 def test_a_host_whose_hook_could_not_be_loaded_is_not_lost() -> None:
@@ -125,8 +128,16 @@ def test_a_host_whose_hook_could_not_be_loaded_is_not_lost() -> None:
 
 
 def test_the_first_host_is_one_that_is_there() -> None:
-    result = decide("switch", {**STAGED, "a1": at("switched")}, 2, variables={"ansible_play_hosts": ["a1", "b1"]})
-    assert (result["first"], result["hosts"]) == ("b1", ["a2", "b1"])
+    play = {"ansible_play_hosts": ["a1", "b1"]}
+    budget = {"failure_budget": "50%"}
+    result = decide("switch", {**STAGED, "a1": at("switched")}, 2, settings=budget, variables=play)
+    assert (result["first"], result["hosts"]) == ("b1", ["b1"])
+
+
+def test_who_was_lost_is_handed_on() -> None:
+    decisions = before(lost=["a2"])
+    result = decide("end", STAGED, decisions=decisions, settings={"failure_budget": "100%"})
+    assert (result["lost"], sorted(result["failures"])) == (["a2"], ["a2"])
 
 
 def test_problems_are_handed_on() -> None:

@@ -418,6 +418,7 @@ def test_a_phase_that_begins() -> None:
         "final": True,
         "parts": ["plan", "stage", "switch", "commit"],
         "problems": [],
+        "lost": [],
     }
 
 
@@ -464,9 +465,22 @@ def test_ranks_grow_from_one_decision_to_the_next() -> None:
 
 @pytest.mark.parametrize(("alive", "first"), [(None, "a2"), ({"b1", "a3"}, "b1"), ({"a1"}, None), (set(), None)])
 def test_who_runs_what_is_run_once(alive: set[str] | None, first: str | None) -> None:
-    decision = decide(PLAN, fleet(**SWITCHED_1), "switch", Rules(), 2, alive=alive)
+    decision = decide(PLAN, fleet(**SWITCHED_1), "switch", Rules("100%"), 2, alive=alive)
     assert decision["first"] == first
-    assert decision["hosts"] == ["a2", "b1"], "a lost host is still looked for in its phase"
+    assert decision["hosts"] == [host for host in ("a2", "b1") if alive is None or host in alive]
+
+
+def test_who_was_lost_has_failed_and_stays_so_when_it_comes_back() -> None:
+    """As a host of a wave of its own, of which nobody else can tell that it was begun."""
+    found = fleet("staged", r1="reserved")
+    decision = decide(PLAN, found, "switch", Rules(), 2, alive=set(PLAN["nodes"]) - {"a1"})
+    assert decision["failures"]["a1"]["phase"] == DROPPED_OUT
+    assert (decision["proceed"], decision["lost"]) == (False, ["a1"])
+    again = decide(PLAN, found, "end", Rules(), alive=set(PLAN["nodes"]), lost=["a1"])
+    assert again["failures"]["a1"]["phase"] == DROPPED_OUT
+    assert again["lost"] == ["a1"]
+    done = fleet(**ALL_SOAKED)
+    assert decide(PLAN, done, "end", Rules(), lost=["a1"])["failures"] == {}, "nothing was left to be done there"
 
 
 @pytest.mark.parametrize("phase", ["reserve", "before_fleet"])
@@ -547,7 +561,7 @@ def test_the_last_look_is_for_all_whatever_happened() -> None:
 
 def test_a_hook_failed_whose_host_was_lost() -> None:
     found = fleet("staged", a1="switched")
-    decision = decide(PLAN, found, "switch", Rules("100%"), 2, alive={"b1"}, ran=Ran("before_wave", "a2"))
+    decision = decide(PLAN, found, "switch", Rules("100%"), 2, lost=["a2"], ran=Ran("before_wave", "a2"))
     message = "The hook before_wave failed: the connection to a2, on which it ran, was lost"
     assert {host: failure["message"] for host, failure in decision["failures"].items()} == {
         "a2": message,
@@ -559,7 +573,7 @@ def test_a_hook_failed_whose_host_was_lost() -> None:
 
 
 def test_a_hook_before_the_fleet_whose_host_was_lost_ends_the_run() -> None:
-    decision = decide(PLAN, fleet(), "switch", Rules("100%"), 1, alive=set(HOSTS[1:]), ran=Ran("before_fleet", "a1"))
+    decision = decide(PLAN, fleet(), "switch", Rules("100%"), 1, lost=["a1"], ran=Ran("before_fleet", "a1"))
     assert list(decision["failures"]) == HOSTS
     assert decision["message"] == "a1 failed in phase before_fleet, without which no node may be touched."
 
@@ -577,7 +591,7 @@ def test_a_host_that_was_lost_before_it_said_anything_may_have_run_a_hook() -> N
     assert decision["failures"]["a1"]["phase"] == "before_wave"
 
 
-@pytest.mark.parametrize("alive", [None, set(HOSTS)])
+@pytest.mark.parametrize("alive", [None, set(PLAN["nodes"])])
 def test_a_hook_whose_host_is_there_says_itself_whether_it_failed(alive: set[str] | None) -> None:
     decision = decide(PLAN, fleet(), "switch", Rules(), 1, alive=alive, ran=Ran("before_wave", "a1"))
     assert decision["proceed"]
