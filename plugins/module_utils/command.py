@@ -12,12 +12,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from typing import IO, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import IO, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.emqx.fleet.plugins.module_utils.accounts import find_account
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, REFUSED, UNKNOWN
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import Installation, read_text
 from ansible_collections.emqx.fleet.plugins.module_utils.secrets import MASK, masked
+from ansible_collections.emqx.fleet.plugins.module_utils.unpack_trees import Watch
 
 # What an exit code says about the node, if its state afterwards is the same as before.
 EXIT_CODES = {
@@ -30,6 +31,7 @@ EXIT_CODES = {
 }
 
 OUTPUT_LINES = 40
+_LOOK_SECONDS = 0.01
 #: Characters of the one sentence that a message quotes.
 SENTENCE_LENGTH = 240
 # A dump of a beam has ten thousands.
@@ -71,7 +73,10 @@ _COOKIE_VARIABLES = ("EMQX_NODE__COOKIE", "EMQX_NODE_COOKIE")
 
 
 class CommandResult(NamedTuple):
-    """One run of ``emqx``. ``rc`` is None when the command was still running at its time-out."""
+    """One run of ``emqx``. ``rc`` is None when the command was still running at its time-out.
+
+    ``trees``: folders in ``/tmp`` that are proven to be of its making, once it has ended (:mod:`unpack_trees`).
+    """
 
     argv: List[str]
     rc: Optional[int]
@@ -79,6 +84,7 @@ class CommandResult(NamedTuple):
     stderr: str
     seconds: float
     pid: int
+    trees: Sequence[str] = ()
 
     @property
     def timed_out(self) -> bool:
@@ -187,6 +193,8 @@ class EmqxCommand:
         self.user = user
         self.settings = dict(settings or {})
         self.secrets = secrets_of(installation, self.settings)
+        #: Folders in ``/tmp`` that its commands have made.
+        self.trees = []  # type: List[str]
 
     def read(self, *arguments: str) -> CommandResult:
         """A command that only reads; it is killed at the time-out."""
@@ -194,7 +202,9 @@ class EmqxCommand:
 
     def change(self, *arguments: str) -> CommandResult:
         """A command that changes the node; at the time-out it is left alone and ``rc`` is None."""
-        return self._run(list(arguments), self.timeout, kill=False)
+        result = self._run(list(arguments), self.timeout, kill=False)
+        self.trees += result.trees
+        return result
 
     def output(self, result: CommandResult) -> List[str]:
         """What may be shown of a result."""
@@ -212,6 +222,7 @@ class EmqxCommand:
         argv = self.argv(arguments)
         started = time.time()
         with _scratch() as out, _scratch() as err:
+            watch = None if kill else Watch([_identity(out), _identity(err)], self._uid())
             try:
                 process = subprocess.Popen(
                     argv,
@@ -228,18 +239,16 @@ class EmqxCommand:
                 # A commit that was killed may have left an empty file: no shell was there to say so.
                 said = "{0} cannot be run: {1}".format(argv[0], error.strerror)
                 return CommandResult(argv, 127, "", said, time.time() - started, 0)
-            try:
-                rc = process.wait(timeout)  # type: Optional[int]
-            except subprocess.TimeoutExpired:
-                rc = None
-                if kill:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+            rc = _wait(process, timeout, watch)
+            if rc is None and kill:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
             texts = []
             for stream in (out, err):
                 stream.seek(0)
                 texts.append(stream.read().decode("utf-8", "replace"))
-        return CommandResult(argv, rc, texts[0], texts[1], time.time() - started, process.pid)
+        trees = watch.made() if watch else ()
+        return CommandResult(argv, rc, texts[0], texts[1], time.time() - started, process.pid, trees)
 
     def _environment(self) -> Dict[str, str]:
         environment = dict(self.settings, **os.environ)
@@ -251,6 +260,10 @@ class EmqxCommand:
             environment.setdefault("HOME", "/root" if os.geteuid() == 0 else "/tmp")
         return environment
 
+    def _uid(self) -> int:
+        """The user that the command works as; with RUNNER_USER it drops to that one itself."""
+        return find_account(self.user).uid if os.geteuid() == 0 else os.geteuid()
+
     def _changes_user(self) -> bool:
         """With RUNNER_USER set the command drops to that user itself; else root must not leave files of its own."""
         return os.geteuid() == 0 and self.user != "root" and not self.installation.variables.get("RUNNER_USER")
@@ -259,6 +272,29 @@ class EmqxCommand:
         if not self._changes_user():
             return None
         return find_account(self.user).become
+
+
+def _wait(process: "subprocess.Popen[bytes]", timeout: float, watch: Optional[Watch]) -> Optional[int]:
+    """The exit code; None at the time-out. Meanwhile it is watched what the command works in."""
+    if watch is None:
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+    watch.begin(process.pid)
+    deadline = time.monotonic() + timeout
+    while True:
+        rc = process.poll()
+        now = time.monotonic()
+        if rc is not None or now >= deadline:
+            return rc
+        watch.look(now)
+        time.sleep(min(_LOOK_SECONDS, deadline - now))
+
+
+def _identity(stream: IO[bytes]) -> Tuple[int, int]:
+    found = os.fstat(stream.fileno())
+    return found.st_dev, found.st_ino
 
 
 def _scratch() -> IO[bytes]:

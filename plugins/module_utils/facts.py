@@ -18,11 +18,14 @@ from ansible_collections.emqx.fleet.plugins.module_utils import (
     origin,
     probe,
     release_table,
+    unpack_trees,
     upgrade_script,
 )
 from ansible_collections.emqx.fleet.plugins.module_utils.access import unwritable_for
+from ansible_collections.emqx.fleet.plugins.module_utils.accounts import find_account
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult, EmqxCommand
+from ansible_collections.emqx.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import (
     VERSIONED_BIN_FILES,
     Installation,
@@ -33,10 +36,7 @@ from ansible_collections.emqx.fleet.plugins.module_utils.installation import (
 from ansible_collections.emqx.fleet.plugins.module_utils.package_name import normalise_arch, normalise_os
 from ansible_collections.emqx.fleet.plugins.module_utils.release_files import read_relup
 from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import StateDir
-
-# Where the emqx command unpacks a package before it moves it to releases/; not configurable there.
-UNPACK_DIR = "/tmp"
-UNTAR_GLOB = os.path.join(UNPACK_DIR, "emqx_untar_*")
+from ansible_collections.emqx.fleet.plugins.module_utils.unpack_trees import UNPACK_DIR
 
 _TARBALL = re.compile(r"^emqx-.+\.tar\.gz$")
 
@@ -79,7 +79,7 @@ def collect(
         package_manager=origin.package_manager(installation.executable),
         container=origin.container(pid),
         packages=packages(installation),
-        leftovers=leftovers(installation, [row["version"] for row in facts["releases"]]),
+        leftovers=leftovers(installation, [row["version"] for row in facts["releases"]], user),
         free_bytes=free_bytes(installation),
         devices=devices(installation),
         unwritable=unwritable_for(user, needed_paths(installation)),
@@ -212,10 +212,19 @@ def packages(installation: Installation) -> List[Dict[str, Any]]:
     return rows
 
 
-def leftovers(installation: Installation, versions: List[str]) -> List[Dict[str, Any]]:
-    """What unpacking and uninstalling left behind: ``untar`` trees, a ``tarball``, ``binary`` copies."""
+def leftovers(installation: Installation, versions: List[str], user: str) -> List[Dict[str, Any]]:
+    """What unpacking and uninstalling left behind: ``untar`` trees, a ``tarball``, ``binary`` copies.
+
+    Of the trees those that nobody needs any more, and that belong to the broker's ``user`` or to root.
+    """
     rows = []
-    for path in untar_trees():
+    try:
+        owners = (0, find_account(user).uid)
+    except FleetError:
+        owners = (0, 0)
+    for path in unpack_trees.unneeded():
+        if unpack_trees.owner_of(path) not in owners:
+            continue
         rows.append({"kind": "untar", "path": path, "size": _tree_size(path)})
     for name in sorted(os.listdir(installation.releases_dir)):
         path = os.path.join(installation.releases_dir, name)
@@ -226,31 +235,6 @@ def leftovers(installation: Installation, versions: List[str]) -> List[Dict[str,
         if name in VERSIONED_BIN_FILES and version not in versions:
             rows.append({"kind": "binary", "path": path, "size": _size(path)})
     return rows
-
-
-def untar_trees() -> List[str]:
-    """What unpacking left in ``/tmp``, without the trees that a command of another node on this machine works in."""
-    busy = _paths_of_commands()
-    return [
-        path
-        for path in sorted(glob.glob(UNTAR_GLOB))
-        if not any(found == path or found.startswith(path + os.sep) for found in busy)
-    ]
-
-
-def _paths_of_commands() -> List[str]:
-    """Working directories and open files of all upgrade scripts that run now, as far as they can be seen."""
-    found = []
-    for process in glob.glob("/proc/[0-9]*"):
-        try:
-            with open(os.path.join(process, "cmdline"), "rb") as stream:
-                if upgrade_script.NAME.encode("ascii") not in stream.read():
-                    continue
-            links = [os.path.join(process, "cwd")] + glob.glob(os.path.join(process, "fd", "*"))
-            found += [os.readlink(link) for link in links]
-        except OSError:
-            continue
-    return found
 
 
 def free_bytes(installation: Installation) -> Dict[str, int]:

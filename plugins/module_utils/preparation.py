@@ -14,10 +14,11 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from ansible_collections.emqx.fleet.plugins.module_utils import package as packages
 from ansible_collections.emqx.fleet.plugins.module_utils.access import unreadable_for
+from ansible_collections.emqx.fleet.plugins.module_utils.command import EmqxCommand
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, FleetError
-from ansible_collections.emqx.fleet.plugins.module_utils.facts import UNPACK_DIR, UNTAR_GLOB, untar_trees
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import VERSIONED_BIN_FILES, Installation
 from ansible_collections.emqx.fleet.plugins.module_utils.space import space_needed
+from ansible_collections.emqx.fleet.plugins.module_utils.unpack_trees import UNPACK_DIR
 
 # Release table, settings and journal written meanwhile.
 COMMIT_MARGIN_BYTES = 1 << 20
@@ -118,22 +119,23 @@ def check_space(installation: Installation, package: Dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def leftovers_removed(installation: Installation, version: str) -> Iterator[List[str]]:
+def leftovers_removed(installation: Installation, version: str, command: EmqxCommand) -> Iterator[List[str]]:
     """Remove what the unpack within leaves behind, and nothing that was there before; gives the list of it.
 
-    The exceptions are this version's tarball, which the command may take for a package, and its own link to it; they go
-    before, too.
+    Of the folders in ``/tmp``, which all nodes of a machine share, those that are proven to be of ``command``'s making
+    and done with. This version's tarball, which the command may take for a package, and its own link
+    to it go before, too.
     """
     tarball = os.path.join(installation.releases_dir, "emqx-{0}.tar.gz".format(version))
     link = installation.release_file(version, "emqx.tar.gz")
-    before = set(glob.glob(UNTAR_GLOB))
+    command.trees.clear()
     removed = []  # type: List[str]
     _remove_file(tarball, removed)
     if os.path.islink(link):
         # Of an unpack that failed; the command of EMQX 4.2 and the first ones of 4.3 crashes where there is one.
         _remove_file(link, removed)
     yield removed
-    for path in sorted(set(untar_trees()) - before):
+    for path in command.trees:
         shutil.rmtree(path, ignore_errors=True)
         removed.append(path)
     _remove_file(tarball, removed)

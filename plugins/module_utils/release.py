@@ -185,7 +185,7 @@ class ReleaseManager:
             self._require_writable(version)
             preparation.check_space(self.installation, package)
             entry["package"] = package["name"]
-            with preparation.leftovers_removed(self.installation, version) as removed:
+            with preparation.leftovers_removed(self.installation, version, self.command) as removed:
                 position = self._position()
                 if position.status(version) in (None, "unpacked") and version != position.boot["version"]:
                     removed.extend(preparation.remove_old_copies(self.installation, version))
@@ -218,7 +218,7 @@ class ReleaseManager:
                 self._require_writable(version)
                 preparation.check_space(self.installation, package)
                 entry["package"] = package["name"]
-                with preparation.leftovers_removed(self.installation, version) as removed:
+                with preparation.leftovers_removed(self.installation, version, self.command) as removed:
                     removed.extend(preparation.remove_old_copies(self.installation, version))
                     self._change_what_runs(version, entry)
                 entry["removed"] = removed

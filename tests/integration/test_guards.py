@@ -150,9 +150,9 @@ GUARDS = (
     ),
     guard(
         "leftovers-of-strangers",
-        PREPARATION,
-        "set(untar_trees()) - before",
-        "set(untar_trees())",
+        "unpack_trees.py",
+        "            new = set(trees()) - self._before\n",
+        "            new = set(trees())\n",
         "strangers-leftover-stays",
     ),
     guard(

@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from ansible_collections.emqx.fleet.plugins.module_utils import facts, preparation, unpack_trees
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult, EmqxCommand
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom, parse_term, to_str
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import (
@@ -140,6 +141,8 @@ class FakeNode:
         self.extra: Dict[str, Any] = {}
         self.on_read: Optional[Callable[[int], None]] = None
         self.calls: List[List[str]] = []
+        #: Folders that the last command unpacked in.
+        self.trees: List[str] = []
         self.reads = 0
         self.bad_dry_check: Optional[str] = None
         self.old_code_after_switch: List[Tuple[str, int]] = []
@@ -157,6 +160,14 @@ class FakeNode:
         self.write_table()
         self.installation = Installation(str(self.path("bin/emqx")))
         self.command = FakeCommand(self)
+
+    def use_own_tmp(self, monkeypatch: Any) -> None:
+        """Have the modules look for unpacked packages, and for room for them, in a folder of this node."""
+        monkeypatch.setattr(unpack_trees, "GLOB", str(self.path("tmp/emqx_untar_*")))
+        # Upgrade scripts of others that run on the machine have no part in this.
+        monkeypatch.setattr(unpack_trees, "SCRIPT", "script-of-{0}".format(self.root))
+        for module in (facts, preparation):
+            monkeypatch.setattr(module, "UNPACK_DIR", str(self.path("tmp")))
 
     def path(self, *parts: str) -> Path:
         return self.root.joinpath(*parts)
@@ -247,7 +258,9 @@ class FakeNode:
         zips = sorted(self.path("releases").glob("emqx-*{0}*.zip".format(version)))
         if len(zips) != 1:
             return (127, "unzip two") if zips else (2, "Unpack failed: no package\n")
-        self.path("tmp/emqx_untar_{0}".format(len(self.calls))).mkdir()
+        tree = self.path("tmp/emqx_untar_{0}".format(len(self.calls)))
+        tree.mkdir()
+        self.trees.append(str(tree))
         self.path("releases/emqx-{0}.tar.gz".format(version)).write_bytes(b"tarball")
         with zipfile.ZipFile(str(zips[0])) as archive:
             for member in archive.infolist():
@@ -349,7 +362,7 @@ class FakeNode:
         if self.settled_at_read is not None and self.reads >= self.settled_at_read:
             self.old_code = []
         self.uptime += 1
-        facts: List[Tuple[str, Any]] = [
+        told: List[Tuple[str, Any]] = [
             ("node", Atom("emqx@127.0.0.1")),
             ("pid", str(self.pid)),
             (
@@ -375,21 +388,21 @@ class FakeNode:
             ("patches", [(Atom(name), Atom(str(on).lower())) for name, on in self.patches_in_force.items()]),
         ]
         if "check_process_code" in expression:
-            facts.append(("old_code", [(Atom(module), count) for module, count in self.old_code]))
+            told.append(("old_code", [(Atom(module), count) for module, count in self.old_code]))
         if "get_all_env" in expression:
-            facts.append(
+            told.append(
                 ("settings", [(Atom("emqx"), [(Atom("zones"), 17), (Atom("acl_file"), 18)]), (Atom("sasl"), [])])
             )
-        facts += list(self.extra.get("facts", {}).items())
+        told += list(self.extra.get("facts", {}).items())
         checked = re.search(r"V=:=\[([0-9,]+)\]", expression)
         if checked:
             version = "".join(chr(int(code)) for code in checked.group(1).split(","))
             if self.table.get(version) in ("unpacked", "old"):
                 bad = self.bad_dry_check
-                facts.append(("dry_check", Atom("ok") if bad is None else bad))
+                told.append(("dry_check", Atom("ok") if bad is None else bad))
             else:
-                facts.append(("dry_check", Atom("undefined")))
-        return wide([Atom("emqx_fleet"), [(Atom(name), value) for name, value in facts]]) + "\nok\n"
+                told.append(("dry_check", Atom("undefined")))
+        return wide([Atom("emqx_fleet"), [(Atom(name), value) for name, value in told]]) + "\nok\n"
 
 
 class FakeCommand(EmqxCommand):
@@ -400,8 +413,9 @@ class FakeCommand(EmqxCommand):
         self.node = node
 
     def _run(self, arguments: List[str], timeout: float, kill: bool) -> CommandResult:
+        self.node.trees = []
         rc, stdout, stderr = self.node.run(arguments)
-        return CommandResult(self.argv(arguments), rc, stdout, stderr, 0.01, 99)
+        return CommandResult(self.argv(arguments), rc, stdout, stderr, 0.01, 99, self.node.trees)
 
 
 def wide(value: Any) -> str:

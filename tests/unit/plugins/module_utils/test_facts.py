@@ -31,8 +31,7 @@ KEYS = {
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
     made = FakeNode(tmp_path / "emqx", OLD)
-    monkeypatch.setattr(facts, "UNTAR_GLOB", str(made.path("tmp/emqx_untar_*")))
-    monkeypatch.setattr(facts, "UNPACK_DIR", str(made.path("tmp")))
+    made.use_own_tmp(monkeypatch)
     return made
 
 

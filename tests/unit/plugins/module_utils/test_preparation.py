@@ -7,13 +7,11 @@
 import errno
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, List, NamedTuple, Optional
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils import facts, preparation, release_files
+from ansible_collections.emqx.fleet.plugins.module_utils import preparation, release_files
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, FleetError
 from ansible_collections.emqx.fleet.plugins.module_utils.space import MARGIN_BYTES, space_needed
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import USER, FakeNode, write_package
@@ -25,9 +23,7 @@ NAME = "emqx-4.4.19-otp25.2.3-1-debian12-amd64.zip"
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
     made = FakeNode(tmp_path / "emqx", OLD, ["4.4.17"], ["4.4.17"])
-    for module in (facts, preparation):
-        monkeypatch.setattr(module, "UNTAR_GLOB", str(made.path("tmp/emqx_untar_*")))
-    monkeypatch.setattr(preparation, "UNPACK_DIR", str(made.path("tmp")))
+    made.use_own_tmp(monkeypatch)
     return made
 
 
@@ -252,19 +248,24 @@ def test_leftovers(node: FakeNode) -> None:
     other = node.path("releases/emqx-4.4.17.tar.gz")
     tarball.write_bytes(b"stale")
     other.write_bytes(b"x")
-    with preparation.leftovers_removed(node.installation, NEW) as removed:
+    with preparation.leftovers_removed(node.installation, NEW, node.command) as removed:
         assert not tarball.exists()
         tarball.write_bytes(b"new")
         node.path("tmp/emqx_untar_2/lib").mkdir(parents=True)
+        node.path("tmp/emqx_untar_3/lib").mkdir(parents=True)
+        node.command.trees.append(str(node.path("tmp/emqx_untar_2")))
     assert sorted(removed) == sorted([str(node.path("tmp/emqx_untar_2")), str(tarball)])
     assert before.is_dir()
     assert other.exists()
     assert not tarball.exists()
     assert not node.path("tmp/emqx_untar_2").exists()
+    assert node.path("tmp/emqx_untar_3").exists(), "nobody knows whose it is"
 
 
 def test_no_leftovers(node: FakeNode) -> None:
-    with preparation.leftovers_removed(node.installation, NEW) as removed:
+    node.command.trees.append(str(node.path("tmp/emqx_untar_1")))
+    node.path("tmp/emqx_untar_1").mkdir()
+    with preparation.leftovers_removed(node.installation, NEW, node.command) as removed:
         pass
     assert removed == []
 
@@ -325,24 +326,3 @@ def test_relup_that_cannot_be_read(node: FakeNode, text: str) -> None:
     node.path("releases/4.4.19/relup").write_text(text)
     assert release_files.read_relup(node.installation, NEW) is None
     assert not release_files.relup_leads(node.installation, OLD, NEW)
-
-
-def test_the_tree_that_another_command_works_in_stays(node: FakeNode) -> None:
-    """Two nodes on one machine unpack at the same time, and share its ``/tmp``."""
-    text = "import os, sys; os.chdir(sys.argv[1]); print(1, flush=True); sys.stdin.read()"
-    with preparation.leftovers_removed(node.installation, NEW) as removed:
-        mine, other, copied = (node.path("tmp/emqx_untar_{0}".format(number)) for number in (1, 2, 3))
-        for path in (mine, other / "emqx", copied):
-            path.mkdir(parents=True)
-        argv = [sys.executable, "-c", text, str(other / "emqx"), "bin/install_upgrade.escript"]
-        with (copied / "emqx.zip").open("wb") as held:
-            process = subprocess.Popen(argv, pass_fds=[held.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
-    try:
-        assert removed == [str(mine)]
-        assert other.exists()
-        assert copied.exists()
-    finally:
-        process.communicate()
-    assert sorted(facts.untar_trees()) == [str(other), str(copied)]

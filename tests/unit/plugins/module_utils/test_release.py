@@ -60,9 +60,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> FakeN
     """Runs 4.4.18; a package of 4.4.19 is in place that comes from there and goes back."""
     made = FakeNode(tmp_path / "emqx", NOW, [OLD], [OLD])
     made.add_package(NEW, [OLD, NOW], [OLD, NOW])
-    for module in (facts, preparation):
-        monkeypatch.setattr(module, "UNTAR_GLOB", str(made.path("tmp/emqx_untar_*")))
-        monkeypatch.setattr(module, "UNPACK_DIR", str(made.path("tmp")))
+    made.use_own_tmp(monkeypatch)
     return made
 
 
