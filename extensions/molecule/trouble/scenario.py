@@ -134,9 +134,10 @@ def converge(scenario: Scenario) -> None:
     with scenario.surroundings(STRICT):
         scenario.playbook(
             "upgrade",
-            name="upgrade",
             # As people type it, and as surveys hand it over.
-            emqx_upgrade_version=f" {NEW} ",
+            "-e",
+            json.dumps({"emqx_upgrade_version": f" {NEW} "}),
+            name="upgrade",
             emqx_upgrade_soak_seconds="3s",
             emqx_upgrade_coordinators="",
             emqx_upgrade_canary="all:!h1:!h2",
