@@ -181,9 +181,3 @@ def test_the_example_of_evidence_runs(tmp_path: Path) -> None:
     assert "rescued=1" in said
     journal = (tmp_path / "emqx/data/fleet/journal.jsonl").read_text()
     assert "There is no package of 4.4.19" in journal
-
-
-def test_the_example_of_a_report_runs(tmp_path: Path) -> None:
-    said = examples_run(tmp_path, "modules/emqx_report", "--check")
-    assert "node1" in said
-    assert "failed=0" in said
