@@ -151,9 +151,9 @@ def attempt(state_dir: StateDir, wish: Wish, reading: Callable[[], Reading]) -> 
     """One try of a run to have a node, and with it the cluster; the protocol is in :mod:`contention`.
 
     Gives ``verdict``: ``held``; ``wait`` or ``yield`` where it is to be tried again; ``refused``; ``lost`` where the
-    run had the node and has it no more. And ``reservation``, ``changed``, ``node``, ``others`` (the reservations that
-    are in the way, with ``node``, ``seconds_left`` and ``identity``), ``members_unread``; where it is not held also
-    ``message`` and ``hint``. Raises FleetError.
+    run had the node and may not go on. And ``reservation`` (null where the run has not got the node), ``changed``,
+    ``node``, ``others`` (the reservations that are in the way, with ``node``, ``seconds_left`` and ``identity``),
+    ``members_unread``; where it is not held also ``message`` and ``hint``. Raises FleetError.
     """
     claim = wish.claim
     found = state_dir.run()
@@ -191,7 +191,7 @@ def attempt(state_dir: StateDir, wish: Wish, reading: Callable[[], Reading]) -> 
     # A node that the run has stays its own: whoever must not go on gives it up in the end, when nothing is at work.
     if mine is None and (seen.unread or verdict in (contention.YIELD, contention.REFUSE)):
         state_dir.release(claim)
-    return _not_held(verdict, seen, claim, passed_over, had=mine is not None)
+    return _not_held(verdict, seen, claim, passed_over, mine)
 
 
 def _check_own(seen: Reading, written: Optional[Dict[str, Any]], there: Optional[Dict[str, Any]]) -> None:
@@ -218,14 +218,18 @@ def _answer(verdict: str, seen: Optional[Reading], **more: Any) -> Dict[str, Any
 
 
 def _not_held(
-    verdict: str, seen: Reading, claim: Dict[str, Any], passed_over: Sequence[str], had: bool = False
+    verdict: str,
+    seen: Reading,
+    claim: Dict[str, Any],
+    passed_over: Sequence[str],
+    mine: Optional[Dict[str, Any]] = None,
 ) -> Dict[str, Any]:
-    """Why the run has not got the node, or has it no more."""
+    """Why the run may not go on. ``mine`` is its reservation where it has the node all the same."""
     found = contention.others(seen.members, claim, passed_over)
     rows = [_row(member) for member in found]
     if seen.unread and verdict != contention.REFUSE:
         message, hint = _words_for_unread(seen)
-        return _answer(REFUSED, seen, others=rows, message=message, hint=hint)
+        return _answer(REFUSED, seen, others=rows, message=message, hint=hint, reservation=mine)
     if not found:
         message = "the node took more than {0:g} s to tell the reservations of its cluster's members".format(
             contention.CONTENDER_SECONDS
@@ -236,13 +240,13 @@ def _not_held(
         found = [member for member in found if contention.is_in_force(member.reservation or {}, claim)]
     said = contention.describe(found, seen.node, claim["id"])
     hint = contention.sentence(contention.remedy(found))
-    lost = had or any(contention.took_over_from(member.reservation or {}, claim) for member in found)
+    lost = mine is not None or any(contention.took_over_from(member.reservation or {}, claim) for member in found)
     if verdict == contention.REFUSE:
         if lost:
-            return _answer(LOST, seen, others=rows, message=_LOST.format(said), hint=_LOST_HINT)
+            return _answer(LOST, seen, others=rows, message=_LOST.format(said), hint=_LOST_HINT, reservation=mine)
         message = "{0} Only one run at a time may work on a cluster.".format(contention.sentence(said))
         return _answer(REFUSED, seen, others=rows, message=message, hint=hint)
-    return _answer(verdict, seen, others=rows, message=contention.sentence(said), hint=hint)
+    return _answer(verdict, seen, others=rows, message=contention.sentence(said), hint=hint, reservation=mine)
 
 
 def _row(member: Member) -> Dict[str, Any]:

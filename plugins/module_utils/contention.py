@@ -17,9 +17,9 @@ One try (``cluster_runs.attempt``):
 3. No other run's is there: it marks its own as **held**, provided that it was there all the time, and has the node.
 4. One that is held is there: it takes its own away and is refused. A run that comes to this with a node that it holds
    has lost the cluster, and does nothing more there.
-5. There are other contenders only. The one that comes first (:func:`key`: by the run's identifier), or whose run holds
-   another node of the cluster, leaves its reservation and tries again; the others take theirs away, and only look until
-   somebody holds the cluster or nobody wants it any more.
+5. There are other contenders only. The one that comes first (:func:`key`: by the run's identifier) leaves its
+   reservation and tries again; the others take theirs away, and only look until somebody holds the cluster or nobody
+   wants it any more. So does another task of the run that gets it, for a further node.
 
 *Never two.* Of two runs that both got to 3., one wrote its reservation last. It read after it had written, hence after
 the other had written, and the other's was there all the time up to its mark, and after that for as long as it is
@@ -215,13 +215,6 @@ def decide(members: Sequence[Member], claim: Reservation, passed_over: Sequence[
         return PROCEED
     if any(is_in_force(reservation, claim) for reservation in reservations):
         return REFUSE
-    mine = [
-        member.reservation
-        for member in members
-        if member.reservation and member.seconds_left > 0 and identity(member.reservation) == identity(claim)
-    ]
-    if any(is_held(reservation) for reservation in mine):
-        return WAIT
     return WAIT if key(claim) < min(key(reservation) for reservation in reservations) else YIELD
 
 

@@ -110,6 +110,7 @@ RETURN = r"""
 reservation:
   description:
     - C(id), C(who), C(since), C(lease_until), C(held), and C(took_over), the identities of those that were passed over.
+    - Null where the node is not reserved for this run.
   returned: unless O(state=absent)
   type: dict
 verdict:

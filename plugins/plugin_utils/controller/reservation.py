@@ -118,7 +118,9 @@ def _settle(
         elif answer.get("verdict") not in _UNDECIDED:
             return answer
         elif slept >= PATIENCE_SECONDS:
-            node.run(MODULE, {**arguments, "state": "absent"})
+            # A node that the run has it keeps, also where it could not prove it.
+            if not answer.get("reservation"):
+                node.run(MODULE, {**arguments, "state": "absent"})
             return answer
         else:
             sleep(POLL_SECONDS)

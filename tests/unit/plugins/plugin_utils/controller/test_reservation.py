@@ -108,6 +108,13 @@ def test_it_does_not_wait_for_ever_and_takes_its_own_away(answer: dict[str, Any]
     assert node.asked[-1]["state"] == "absent"
 
 
+def test_a_node_that_it_has_is_not_given_up_for_contenders() -> None:
+    answer = {**YIELD, "reservation": {"id": "run-1"}}
+    node = Node(answer)
+    assert reservation.renew(node, "run-1", 120, True, node.sleep) == answer
+    assert "absent" not in [asked["state"] for asked in node.asked]
+
+
 def test_patience_is_longer_than_a_dead_contender_is_in_the_way() -> None:
     assert reservation.PATIENCE_SECONDS > contention.CONTENDER_SECONDS
     assert set(reservation._UNDECIDED) == {cluster_runs.WAIT, cluster_runs.YIELD}
