@@ -22,6 +22,9 @@ POLL_SECONDS = 2.0
 #: Seconds that are slept so in all: more than the reservation of a run lasts that died while it contended.
 PATIENCE_SECONDS = 40.0
 
+#: Tries to hear from a member that does not tell what it has: it may be busy, or just about to stop.
+UNREAD_TRIES = 3
+
 _UNDECIDED = ("wait", "yield")
 
 
@@ -103,6 +106,7 @@ def _settle(
 ) -> dict[str, Any]:
     """Try until the node is had or refused."""
     passed_over: list[str] = []
+    unread = 0
     slept = 0.0
     while True:
         answer = node.run(MODULE, {**arguments, "passed_over": list(passed_over), "look_first": slept > 0})
@@ -113,9 +117,10 @@ def _settle(
         }.difference(passed_over)
         # What such a run reserves after the first look was reserved by one that is not gone.
         take_over = frozenset()
+        unread += bool(answer.get("members_unread"))
         if fresh and answer.get("failed"):
             passed_over += sorted(fresh)
-        elif answer.get("verdict") not in _UNDECIDED:
+        elif not _is_undecided(answer, unread):
             return answer
         elif slept >= PATIENCE_SECONDS:
             # A node that the run has it keeps, also where it could not prove it.
@@ -125,3 +130,11 @@ def _settle(
         else:
             sleep(POLL_SECONDS)
             slept += POLL_SECONDS
+
+
+def _is_undecided(answer: Mapping[str, Any], unread: int) -> bool:
+    """Whether another try may end otherwise; ``unread``: tries in which members did not tell what they have."""
+    if answer.get("verdict") in _UNDECIDED:
+        return True
+    held = any(other["held"] for other in answer.get("others") or ())
+    return bool(answer.get("members_unread")) and not held and unread < UNREAD_TRIES

@@ -115,6 +115,16 @@ def test_a_node_that_it_has_is_not_given_up_for_contenders() -> None:
     assert "absent" not in [asked["state"] for asked in node.asked]
 
 
+def test_a_member_that_does_not_tell_is_asked_again_before_that_is_an_answer() -> None:
+    unread = {**refused(), "members_unread": [{"node": "n2", "reason": "it does not answer within 5 s"}]}
+    node = Node(unread, HELD)
+    assert node.reserve() == HELD
+    assert node.slept == [reservation.POLL_SECONDS]
+    node = Node(unread)
+    assert node.reserve() == unread
+    assert len(node.asked) == reservation.UNREAD_TRIES
+
+
 def test_patience_is_longer_than_a_dead_contender_is_in_the_way() -> None:
     assert reservation.PATIENCE_SECONDS > contention.CONTENDER_SECONDS
     assert set(reservation._UNDECIDED) == {cluster_runs.WAIT, cluster_runs.YIELD}
