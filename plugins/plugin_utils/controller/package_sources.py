@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import re
@@ -181,9 +182,7 @@ def _fetch(address: str, target: Path, checksum: str, opener: Opener) -> None:
         _remove_stale_parts(target)
         file = open(part, "wb")  # noqa: SIM115 -- an error of the disk is told from one of the network
     except OSError as error:
-        raise SourceError(
-            f"{address} cannot be kept as {target}: {error.strerror or 'it cannot be written'}; make room there"
-        ) from None
+        raise _not_kept(address, target, error) from None
     try:
         with file:
             told = _receive(address, file, target, opener)
@@ -192,9 +191,7 @@ def _fetch(address: str, target: Path, checksum: str, opener: Opener) -> None:
             raise SourceError(f"{address} has led to {told} with the SHA-256 {found}, not {checksum}. {_way_out(part)}")
         part.replace(target)
     except OSError as error:
-        raise SourceError(
-            f"{address} cannot be kept as {target}: {error.strerror or 'it cannot be written'}; make room there"
-        ) from None
+        raise _not_kept(address, target, error) from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -244,9 +241,13 @@ def _write(file: Any, chunk: bytes, address: str, target: Path) -> None:
     try:
         file.write(chunk)
     except OSError as error:
-        raise SourceError(
-            f"{address} cannot be kept as {target}: {error.strerror or 'it cannot be written'}; make room there"
-        ) from None
+        raise _not_kept(address, target, error) from None
+
+
+def _not_kept(address: str, target: Path, error: OSError) -> SourceError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "make room there" if full else f"have {target.parent} be a folder that may be written to"
+    return SourceError(f"{address} cannot be kept as {target}: {error.strerror or 'it cannot be written'}; {remedy}.")
 
 
 _AGAIN = "Run the same command again; where that does not help, fetch the package by hand and give its path."

@@ -489,13 +489,16 @@ def test_a_full_disk(server: Server, tmp_path: Path, package: bytes, monkeypatch
 
     monkeypatch.setattr(package_sources, "open", to_nowhere, raising=False)
     message = refusal([server.url(NAME, digest_of(package))], tmp_path, opener)
-    assert f"cannot be kept as {tmp_path}/cache/{NAME}: No space left on device; make room there" in message
+    assert f"cannot be kept as {tmp_path}/cache/{NAME}: No space left on device; make room there." in message
 
 
 def test_a_cache_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("x")
     message = refusal([f"http://127.0.0.1:1/{NAME}#sha256={'0' * 64}"], tmp_path, opener)
-    assert "cannot be kept as" in message
+    assert message.endswith(
+        f"cannot be kept as {tmp_path}/cache/{NAME}: File exists; have {tmp_path}/cache be a folder "
+        "that may be written to."
+    )
 
 
 def test_what_a_killed_run_left_goes(server: Server, tmp_path: Path, package: bytes) -> None:
