@@ -26,7 +26,8 @@ class ActionModule(ActionBase):
         try:
             accept = gates.check_accept(arguments.get("accept") or [])
         except gates.GateError as error:
-            raise AnsibleActionFail(f"accept: {error}") from error
+            # Not from it: Ansible would show its words twice.
+            raise AnsibleActionFail(f"accept: {error}") from None
         package = None
         if not boolean(arguments.get("remote_src", False)) and arguments.get("src"):
             package = self._read(arguments)
@@ -60,7 +61,7 @@ class ActionModule(ActionBase):
         try:
             path = self._find_needle("files", arguments["src"])
         except AnsibleError as error:
-            raise AnsibleActionFail(f"src: {error}") from error
+            raise AnsibleActionFail(f"src: {error}") from None
         return packages.describe(path, arguments.get("checksum"), boolean(arguments.get("verify_members", False)))
 
 

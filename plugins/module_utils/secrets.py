@@ -36,8 +36,6 @@ def masked(text: str) -> str:
     ``https://me:s3cret@host/emqx.zip?X-Amz-Signature=1f&v=2`` becomes
     ``https://********@host/emqx.zip?X-Amz-Signature=********&v=2``. Rather too much is masked than too little.
     """
-    if "://" not in text and ":\\/\\/" not in text:
-        return text
     text = _USER.sub(r"\g<1>" + MASK + "@", text)
     text = _USER_WITH_SLASH.sub(r"\g<1>" + MASK + "@", text)
     return _PARAMETER.sub(r"\g<1>" + MASK, text)

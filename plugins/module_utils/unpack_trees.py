@@ -14,6 +14,7 @@ import glob
 import os
 import re
 import stat
+import time
 from typing import List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.emqx.fleet.plugins.module_utils import upgrade_script
@@ -98,7 +99,7 @@ class Watch:
         self._user = user
         self._mine: Set[int] = set()
         self._seen: Set[str] = set()
-        self._searched = 0.0
+        self._next_search = 0.0
         self._pid = 0
         # Who has ended by now has made what he made.
         self._strangers = bool(scripts())
@@ -109,10 +110,12 @@ class Watch:
         self._pid = pid
 
     def look(self, now: float) -> None:
-        """To be called all the time while the command runs, with a clock's seconds."""
-        if now - self._searched >= _SEARCH_SECONDS:
-            self._searched = now
+        """To be called all the time while the command runs; ``now`` is of :func:`time.monotonic`."""
+        if now >= self._next_search:
             self._search()
+            # On a machine of very many processes a search takes a while; it shall not be busy with that.
+            took = time.monotonic() - now
+            self._next_search = now + max(_SEARCH_SECONDS, 10 * took)
         places = [place for pid in self._mine for place in _places_of(pid) if place.startswith(GLOB.rstrip("*"))]
         if places:
             new = set(trees()) - self._before - self._seen

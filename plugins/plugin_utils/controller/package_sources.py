@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import re
@@ -14,7 +15,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Callable, Iterable
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -157,9 +158,14 @@ def _fetched(url: str, scheme: str, download_dir: str, opener: Opener) -> tuple[
     if checksum is None:
         raise SourceError(f"{address} needs its checksum; add #sha256= and the 64 hexadecimal digits to it")
     try:
-        name = os.path.basename(unquote(urlparse(address).path))
-    except ValueError as error:
-        raise SourceError(f"{address} is no URL: {error}") from error
+        parts = urlparse(address)
+        name = os.path.basename(unquote(parts.path))
+        valid = bool(parts.hostname) and (parts.port is None or 0 <= parts.port <= 65535)
+    except ValueError:
+        valid = False
+    if not valid:
+        # What Python says of it quotes parts of the password.
+        raise SourceError(f"{address} is no URL; signs such as @ : / in its user and password are written %40 %3A %2F")
     if not name.lower().endswith(_SUFFIX):
         raise SourceError(f"{address} does not lead to a zip: its path must end with the name of a package")
     target = Path(os.path.expanduser(download_dir), name[: -len(_SUFFIX)] + _SUFFIX)
@@ -176,9 +182,7 @@ def _fetch(address: str, target: Path, checksum: str, opener: Opener) -> None:
         _remove_stale_parts(target)
         file = open(part, "wb")  # noqa: SIM115 -- an error of the disk is told from one of the network
     except OSError as error:
-        raise SourceError(
-            f"{address} cannot be kept as {target}: {error.strerror or error}; make room there"
-        ) from error
+        raise _not_kept(address, target, error) from None
     try:
         with file:
             told = _receive(address, file, target, opener)
@@ -187,9 +191,7 @@ def _fetch(address: str, target: Path, checksum: str, opener: Opener) -> None:
             raise SourceError(f"{address} has led to {told} with the SHA-256 {found}, not {checksum}. {_way_out(part)}")
         part.replace(target)
     except OSError as error:
-        raise SourceError(
-            f"{address} cannot be kept as {target}: {error.strerror or error}; make room there"
-        ) from error
+        raise _not_kept(address, target, error) from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -219,7 +221,8 @@ def _receive(address: str, file: Any, target: Path, opener: Opener) -> str:
             error.close()
         of_all = f" of {expected}" if expected is not None else ""
         begun = f" after {got}{of_all} bytes" if got or expected is not None else ""
-        raise SourceError(f"{address} cannot be fetched: {_reason(error)}{begun}. {_remedy(error)}") from error
+        # Not from it: Ansible shows the words of causes as well, and these may hold the whole URL.
+        raise SourceError(f"{address} cannot be fetched: {_reason(error)}{begun}. {_remedy(error)}") from None
     if expected is not None and got < expected:
         raise SourceError(
             f"{address} cannot be fetched: the connection ended after {got} of {expected} bytes. {_AGAIN}"
@@ -238,9 +241,13 @@ def _write(file: Any, chunk: bytes, address: str, target: Path) -> None:
     try:
         file.write(chunk)
     except OSError as error:
-        raise SourceError(
-            f"{address} cannot be kept as {target}: {error.strerror or error}; make room there"
-        ) from error
+        raise _not_kept(address, target, error) from None
+
+
+def _not_kept(address: str, target: Path, error: OSError) -> SourceError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "make room there" if full else f"have {target.parent} be a folder that may be written to"
+    return SourceError(f"{address} cannot be kept as {target}: {error.strerror or 'it cannot be written'}; {remedy}.")
 
 
 _AGAIN = "Run the same command again; where that does not help, fetch the package by hand and give its path."
@@ -275,6 +282,9 @@ def _reason(error: BaseException) -> str:
             return text
     if isinstance(cause, HTTPException) and type(cause).__name__ == "IncompleteRead":
         return "the connection ended in the middle"
+    if isinstance(cause, (ValueError, InvalidURL)):
+        # Its words quote the URL, in parts that cannot be told to be secret.
+        return "the URL is not valid"
     if isinstance(cause, OSError) and cause.strerror:
         return str(cause.strerror)
     return str(cause).strip().rstrip(".") or type(cause).__name__
@@ -292,7 +302,7 @@ def _remedy(error: BaseException) -> str:
         return "Have the controller trust the certificate of that server (SSL_CERT_FILE), or correct the URL."
     if isinstance(cause, socket.gaierror):
         return "Correct the host name, or set https_proxy if the controller has no way there of its own."
-    if isinstance(cause, ValueError):
+    if isinstance(cause, (ValueError, InvalidURL)):
         return "Correct the URL in emqx_upgrade_packages."
     return _AGAIN
 

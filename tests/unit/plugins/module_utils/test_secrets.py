@@ -38,6 +38,7 @@ HIDDEN = "s3cret"
         ("https://host/a?sv=2022&sig=s3cret%3D", "https://host/a?sv=2022&sig=********"),
         ("https://host/a?Key-Pair-Id=s3cret&Policy=s3cret", "https://host/a?Key-Pair-Id=********&Policy=********"),
         ("https://host/a?PASSWORD=s3cret;b=1", "https://host/a?PASSWORD=********;b=1"),
+        ("/a.zip?x=1&token=s3cret of a server", "/a.zip?x=1&token=******** of a server"),
         ("https://host/a#access_token=s3cret", "https://host/a#access_token=********"),
         ("https://me:s3cret@host/a?sig=s3cret#sha256=ab", "https://********@host/a?sig=********#sha256=ab"),
     ],

@@ -276,7 +276,7 @@ def test_two_installations_at_the_same_time(machine: Machine) -> None:
     rounds = 6
     problems: List[str] = []
 
-    def work(name: str, pauses: Dict[str, float]) -> None:
+    def work(name: str, pauses: Dict[str, Any]) -> None:
         command = machine.command(name, **pauses)
         for _turn in range(rounds):
             with preparation.leftovers_removed(command.installation, "4.4.19", command) as removed:

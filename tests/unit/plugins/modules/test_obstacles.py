@@ -33,6 +33,8 @@ def test_obstacles_are_in_the_message(tmp_path: Path) -> None:
             "zip64": {"emqx.fleet.emqx_package_check": {**node, "src": str(large)}},
             "release torn": {"emqx.fleet.emqx_release": {**node, "version": NEW}},
             "release none": {"emqx.fleet.emqx_release": {**node, "version": "4.4.20"}},
+            "accept": {"emqx.fleet.emqx_package_check": {**node, "src": str(torn), "accept": ["no_such_gate"]}},
+            "src": {"emqx.fleet.emqx_package_check": {**node, "src": "nowhere.zip"}},
         },
     )
     says = {name: str(result["msg"]) for name, result in played.results.items()}
@@ -48,3 +50,6 @@ def test_obstacles_are_in_the_message(tmp_path: Path) -> None:
     assert (
         f"There is no package of 4.4.20 in {tmp_path}/poor/releases. Copy the package zip there" in says["release none"]
     )
+    for name, begin in (("accept", "accept: there is no gate no_such_gate"), ("src", "src: Could not find or access")):
+        assert says[name].startswith(begin)
+        assert says[name].count(begin.partition(": ")[2]) == 1, "nothing is said twice"

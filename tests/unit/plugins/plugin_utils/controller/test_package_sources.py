@@ -454,6 +454,9 @@ def test_a_host_that_is_not_known(tmp_path: Path, package: bytes) -> None:
         (f"ftp://me:{SECRET}@host/{NAME}#sha256={'0' * 64}", "only http and https can"),
         (f"s3://{SECRET}@bucket/{NAME}", "only http and https can"),
         (f"https://me:{SECRET}@[host/{NAME}#sha256={'0' * 64}", "is no URL"),
+        (f"https://me:{SECRET}/x@host/{NAME}#sha256={'0' * 64}", "written %40 %3A %2F"),
+        (f"https://me:7{SECRET}/x@host/{NAME}#sha256={'0' * 64}", "is no URL"),
+        (f"https:///{NAME}?token={SECRET}#sha256={'0' * 64}", "is no URL"),
     ],
 )
 def test_urls_that_cannot_be_right(tmp_path: Path, url: str, says: str) -> None:
@@ -463,8 +466,17 @@ def test_urls_that_cannot_be_right(tmp_path: Path, url: str, says: str) -> None:
 
 
 def test_a_port_that_is_none(tmp_path: Path) -> None:
-    message = refusal([f"http://127.0.0.1:70000/{NAME}#sha256={'0' * 64}"], tmp_path, opener)
-    assert "cannot be fetched: " in message
+    assert "is no URL" in refusal([f"http://127.0.0.1:70000/{NAME}#sha256={'0' * 64}"], tmp_path)
+
+
+@pytest.mark.parametrize("sign", [" ", "\t", "\x7f"])
+def test_what_python_says_of_a_url_is_not_repeated(tmp_path: Path, package: bytes, sign: str) -> None:
+    url = f"http://127.0.0.1:1/a{sign}b/{NAME}?x={SECRET}#sha256={digest_of(package)}"
+    with pytest.raises(SourceError) as caught:
+        load([url], "/", str(tmp_path / "cache"), opener)
+    assert "cannot be fetched: " in str(caught.value)
+    assert str(caught.value).count(SECRET) == 1, "but for the URL itself, which has no secret that could be known"
+    assert caught.value.__suppress_context__
 
 
 def test_a_full_disk(server: Server, tmp_path: Path, package: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,13 +489,16 @@ def test_a_full_disk(server: Server, tmp_path: Path, package: bytes, monkeypatch
 
     monkeypatch.setattr(package_sources, "open", to_nowhere, raising=False)
     message = refusal([server.url(NAME, digest_of(package))], tmp_path, opener)
-    assert f"cannot be kept as {tmp_path}/cache/{NAME}: No space left on device; make room there" in message
+    assert f"cannot be kept as {tmp_path}/cache/{NAME}: No space left on device; make room there." in message
 
 
 def test_a_cache_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("x")
     message = refusal([f"http://127.0.0.1:1/{NAME}#sha256={'0' * 64}"], tmp_path, opener)
-    assert "cannot be kept as" in message
+    assert message.endswith(
+        f"cannot be kept as {tmp_path}/cache/{NAME}: File exists; have {tmp_path}/cache be a folder "
+        "that may be written to."
+    )
 
 
 def test_what_a_killed_run_left_goes(server: Server, tmp_path: Path, package: bytes) -> None:
