@@ -14,7 +14,10 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import clean
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Node
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import RunState
 
-_OPTIONS = {"phase": {"type": "str", "choices": ["check", "remove"], "required": True}}
+_OPTIONS = {
+    "phase": {"type": "str", "choices": ["check", "remove"], "required": True},
+    "run_id": {"type": "str"},
+}
 
 
 class ActionModule(ActionBase):
@@ -29,13 +32,15 @@ class ActionModule(ActionBase):
         if options["phase"] == "check":
             problems = {host: cleanup.unfit(facts) for host, facts in state.facts_of_all().items()}
             said = [f"{host}: {problem}." for host, problem in problems.items() if problem]
-            result.update(changed=False, failed=bool(said))
+            # One run for all nodes: two of one cluster would take each other for another's.
+            run_id = str(state.settings.get("run_id") or f"cleanup-{uuid.uuid4().hex[:8]}")
+            result.update(changed=False, failed=bool(said), run_id=run_id)
             if said:
                 result["msg"] = (
                     f"Nothing was removed. {' '.join(said)} Mend that, or leave these hosts out with --limit."
                 )
             return result
         settings = state.settings
-        run_id = str(settings.get("run_id") or f"cleanup-{uuid.uuid4().hex[:8]}")
-        result.update(cleanup.remove(Node(self, variables, settings), settings, state.facts, run_id))
+        node = Node(self, variables, settings)
+        result.update(cleanup.remove(node, settings, state.facts, str(options["run_id"])))
         return result

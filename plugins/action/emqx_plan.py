@@ -52,6 +52,7 @@ class ActionModule(ActionBase):
         purpose = options["purpose"]
         run_id = settings["run_id"] or f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
         read = self._facts(options["facts_variable"], variables)
+        take_over = list(checked.get("take_over") or ())
         forks = variables.get("ansible_forks")
         try:
             packages = package_sources.load(
@@ -61,7 +62,7 @@ class ActionModule(ActionBase):
                 lambda url: cast(BinaryIO, open_url(url, timeout=60)),
             )
             plan = build_plan(
-                {host: runs.without_dead_run(found) for host, found in read.items()},
+                {host: runs.without_dead_run(found, take_over) for host, found in read.items()},
                 packages,
                 PlanOptions(
                     purpose=purpose,
@@ -73,7 +74,9 @@ class ActionModule(ActionBase):
                     accept=settings["accept"],
                     allow_downgrade=settings["allow_downgrade"],
                     run_id=run_id,
-                    unfinished=frozenset(host for host in read if runs.has_unfinished_run(read[host], run_id)),
+                    unfinished=frozenset(
+                        host for host in read if runs.has_unfinished_run(read[host], run_id, take_over)
+                    ),
                     forks=int(forks) if forks else None,
                     max_clock_skew=settings["max_clock_skew"],
                 ),

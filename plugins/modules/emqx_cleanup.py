@@ -24,6 +24,9 @@ options:
     type: str
     choices: [check, remove]
     required: true
+  run_id:
+    description: Identifier of the run, as O(phase=check) returned it; required for O(phase=remove).
+    type: str
 notes:
   - For the role P(emqx.fleet.emqx_upgrade#role), whose registered variables it reads.
 """
@@ -35,6 +38,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+run_id:
+  description: Identifier of the run.
+  returned: O(phase=check)
+  type: str
 removed:
   description: Releases and paths that were removed.
   returned: O(phase=remove)
