@@ -21,7 +21,9 @@ INTRODUCTION = """\
 # Faults
 
 What `emqx_release` does when something is wrong: {count} cases, each set up for real, none of them simulated. Every row
-is what `tests/integration/test_faults.py` asserts, so the page is true as long as that suite passes.
+is what `tests/integration/test_faults.py` asserts, so the page is true as long as that suite passes. {repeated} cases
+that take the same way through the code as another one are in `make soak` alone:
+{names}.
 
 Each case goes this way:
 
@@ -68,6 +70,7 @@ def document() -> str:
     """The page's text."""
     sys.path.insert(0, str(ROOT))
     from tests.integration import cases
+    from tests.integration.cases import REPEATED
 
     found = cases.load()
     words = cases.WORDS
@@ -78,6 +81,8 @@ def document() -> str:
 
     text = INTRODUCTION.format(
         count=len(found),
+        repeated=len(REPEATED),
+        names=", ".join(f"`{case.name}`" for case in found if case.name in REPEATED),
         clients=cases.CLIENTS,
         old=cases.OLD,
         new=cases.NEW,

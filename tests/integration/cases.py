@@ -73,6 +73,19 @@ class Case:
     again: dict[str, Any] = field(default_factory=dict)
 
 
+#: What others show as well, on the same way through the code, takes its minutes in the long-running tests alone.
+REPEATED = {
+    "torn-emqx-ctl",
+    "torn-nodetool",
+    "torn-install-upgrade-escript",
+    "empty-emqx",
+    "garbage-package",
+    "empty-package",
+    "wrong-top-folder",
+    "killed-unpack-begins",
+    "script14-killed-as-it-unzips",
+    "login-profile-banner",
+}
 CASES: list[Case] = []
 _GROUP = [""]
 

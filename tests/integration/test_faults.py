@@ -12,19 +12,6 @@ from . import cases
 from .conftest import Pool
 
 CASES = {case.name: case for case in cases.load()}
-#: What others show as well, on the same way through the code, takes its minutes in the long-running tests alone.
-REPEATED = {
-    "torn-emqx-ctl",
-    "torn-nodetool",
-    "torn-install-upgrade-escript",
-    "empty-emqx",
-    "garbage-package",
-    "empty-package",
-    "wrong-top-folder",
-    "killed-unpack-begins",
-    "script14-killed-as-it-unzips",
-    "login-profile-banner",
-}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +25,7 @@ def work(pool: Pool, request: pytest.FixtureRequest) -> Pool:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.soak] if name in REPEATED else []) for name in CASES]
+    "name", [pytest.param(name, marks=[pytest.mark.soak] if name in cases.REPEATED else []) for name in CASES]
 )
 def test_fault(work: Pool, name: str) -> None:
     work.outcome(name)

@@ -414,6 +414,7 @@ GUARDS = (
 
 
 def test_guards_and_cases_are_there() -> None:
+    assert CASES.keys() >= cases.REPEATED
     for each in GUARDS:
         assert _mutated((ROOT / each.file).read_text(encoding="utf-8"), each)
         assert set(each.red) <= CASES.keys(), each.name

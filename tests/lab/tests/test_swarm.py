@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,15 +89,17 @@ def test_each_receives_from_another_node(broker: FakeBroker, tmp_path: Path) -> 
 @pytest.mark.parametrize("qos", ["0", "1"])
 def test_a_lost_message_is_lost(broker: FakeBroker, tmp_path: Path, qos: str) -> None:
     broker.deliver = lambda _topic, payload: [] if payload.split()[0] in (b"3", b"5", b"6") else [payload]
+    started = time.monotonic()
     run = Run(broker, tmp_path, "--busy", "1", "--idle", "0", "--qos", qos)
     run.wait_sent(30)
     result = run.finish()
+    lasted = time.monotonic() - started
     assert result["total"]["lost"] == result["total"][f"lost_qos{qos}"] == 6
     assert result["total"]["gaps"] == 4
     assert result["total"]["received"] == result["total"]["sent"] - 6
     assert result["subscribers"]["lab-n1-busy-1"]["lost_numbers"] == [3, 5, 6]
-    # How long the gap was is the machine's affair; that it was measured is ours.
-    assert result["subscribers"]["lab-n1-busy-1"]["max_gap_ms"] > 0
+    # How long the gap was is the machine's affair; that it is one of this run is ours, and test_tally.py has the rest.
+    assert 0 < result["subscribers"]["lab-n1-busy-1"]["max_gap_ms"] < lasted * 1000
 
 
 def test_duplicates_and_disorder_are_counted(broker: FakeBroker, tmp_path: Path) -> None:
