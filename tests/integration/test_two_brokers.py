@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.broker import broker as packages
@@ -36,9 +38,9 @@ def second_broker(node: Node) -> str:
     return f"{HOME}/bin/emqx"
 
 
-def both(node: Node, other: str, state: str, **more: object) -> list[Result]:
+def both(node: Node, other: str, state: str, **more: Any) -> list[Result]:
     """The same task for both at the same time."""
-    arguments = {"version": NEW, "state": state, "timeout": 90, **more}
+    arguments: dict[str, Any] = {"version": NEW, "state": state, "timeout": 90, **more}
     running = [node.begin(**arguments), node.begin(executable=other, **arguments)]
     return [each.finish() for each in running]
 

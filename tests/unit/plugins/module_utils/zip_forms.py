@@ -5,10 +5,12 @@
 import io
 import struct
 import zipfile
+import zlib
 from typing import Callable, Dict, List, NamedTuple, Tuple
 
 ROW = struct.Struct("<4s6H3L5H2L")
 END = struct.Struct("<4s4H2LH")
+LOCAL = struct.Struct("<4s5H3L2H")
 ALL = 0xFFFFFFFF
 MANY = 0xFFFF
 #: Where a row of the directory has the size, the packed size and the offset.
@@ -22,42 +24,51 @@ class Form(NamedTuple):
     make: Callable[[Dict[str, bytes]], bytes]
 
 
-class Pipe(io.RawIOBase):
-    """Takes bytes and cannot go back."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.data = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-    def tell(self) -> int:
-        raise OSError("a pipe")
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        self.data += data
-        return len(data)
-
-
-def written(files: Dict[str, bytes], zip64: bool, pipe: bool) -> bytes:
-    """As Python's own module writes it; with ``zip64`` it says before each member that it may become large."""
-    target = Pipe() if pipe else io.BytesIO()
+def plain(files: Dict[str, bytes]) -> bytes:
+    """As Python's own module writes it."""
+    target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            with archive.open(name, "w", force_zip64=zip64) as stream:
-                stream.write(content)
-    return bytes(target.data) if isinstance(target, Pipe) else target.getvalue()
+            archive.writestr(name, content)
+    return target.getvalue()
+
+
+def in_sequence(zip64: bool, behind: bool) -> Callable[[Dict[str, bytes]], bytes]:
+    """Written from the beginning to the end; with ``zip64`` the sizes before each member stand in its zip64 field.
+
+    ``behind``: what went into a pipe has the sizes behind each member. It is written out here, since the versions of
+    Python differ in what they write.
+    """
+
+    def make(files: Dict[str, bytes]) -> bytes:
+        data, directory = b"", b""
+        flags = 8 if behind else 0
+        for name, content in files.items():
+            pressed = zlib.compressobj(9, zlib.DEFLATED, -15)
+            packed = pressed.compress(content) + pressed.flush()
+            crc = zlib.crc32(content) & ALL
+            sizes = (len(packed), len(content))
+            before = (ALL, ALL) if zip64 else (0, 0) if behind else sizes
+            extra = struct.pack("<HHQQ", 1, 16, 0 if behind else sizes[1], 0 if behind else sizes[0]) if zip64 else b""
+            words = name.encode("ascii")
+            offset = len(data)
+            head = (b"PK\x03\x04", 45 if zip64 else 20, flags, 8, 0, 0x21, 0 if behind else crc)
+            data += LOCAL.pack(*(head + before + (len(words), len(extra)))) + words + extra + packed
+            if behind:
+                data += struct.pack("<4sLQQ" if zip64 else "<4sLLL", b"PK\x07\x08", crc, *sizes)
+            row = (b"PK\x01\x02", 20, 20, flags, 8, 0, 0x21, crc) + sizes + (len(words), 0, 0, 0, 0, 0, offset)
+            directory += ROW.pack(*row) + words
+        end = END.pack(b"PK\x05\x06", 0, 0, len(files), len(files), len(directory), len(data), 0)
+        return data + directory + end
+
+    return make
 
 
 def at_end(count: bool = False, length: bool = False, offset: bool = False) -> Callable[[Dict[str, bytes]], bytes]:
     """With a zip64 end of the directory; the numbers named stand there alone."""
 
     def make(files: Dict[str, bytes]) -> bytes:
-        data = written(files, False, False)
+        data = plain(files)
         place = data.rindex(b"PK\x05\x06")
         _sig, _disk, _with, _here, rows, size, begin, _comment = END.unpack(data[place:])
         record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, rows, rows, size, begin)
@@ -73,7 +84,7 @@ def in_rows(*fields: str) -> Callable[[Dict[str, bytes]], bytes]:
     """With a zip64 field in each row of the directory, in which the numbers named stand alone."""
 
     def make(files: Dict[str, bytes]) -> bytes:
-        data = written(files, False, False)
+        data = plain(files)
         rows, end = _rows(data)
         begin = data.index(rows[0][1])
         directory = b""
@@ -109,11 +120,12 @@ def _rows(data: bytes) -> Tuple[List[Tuple[Tuple[int, ...], bytes]], bytes]:
 
 
 FORMS = {
-    "plain": Form(True, lambda files: written(files, False, False)),
-    "plain, into a pipe": Form(True, lambda files: written(files, False, True)),
-    "before each member": Form(False, lambda files: written(files, True, False)),
+    "plain": Form(True, plain),
+    "plain, in sequence": Form(True, in_sequence(False, False)),
+    "plain, into a pipe": Form(True, in_sequence(False, True)),
+    "before each member": Form(False, in_sequence(True, False)),
     # Sizes stand behind each member then, and Erlang takes those of the directory.
-    "before each member, into a pipe": Form(True, lambda files: written(files, True, True)),
+    "before each member, into a pipe": Form(True, in_sequence(True, True)),
     "an end that is not needed": Form(True, at_end()),
     "number of members": Form(False, at_end(count=True)),
     "size of the directory": Form(True, at_end(length=True)),
