@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
                 batches=before["batches"] if before and before["phase"] == phase and wave else None,
             )
         except NoPlanError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         if decision["rank"] < state.latest_rank():
             # Who asks was lost and came back; this is over.
             decision["proceed"], decision["message"] = False, "This part of the run is over."

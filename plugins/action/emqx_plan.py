@@ -82,7 +82,7 @@ class ActionModule(ActionBase):
                 ),
             )
         except (PlanError, package_sources.SourceError) as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         result.update(changed=False, plan=plan, table=plan_table.lines(plan), msg=plan_table.refusal(plan))
         return result
 

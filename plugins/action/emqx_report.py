@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
                 state.lost(),
             )
         except NoPlanError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         if path and not self._task.check_mode:
             problem = self._write(Path(path), dict(built, written=round(time.time(), 3)))
             if problem:

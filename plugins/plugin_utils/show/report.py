@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
+from ansible_collections.emqx.fleet.plugins.module_utils.command import decisive
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes as machine
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Rules
@@ -195,8 +196,9 @@ def _message(
 
 def _about_failure(host: str, node: Mapping[str, Any]) -> list[str]:
     parts = [_sentence(f"{host} failed in phase {node['phase']}: {node['message']}")]
-    if node["output"]:
-        parts.append(f"The command said: {' / '.join(node['output'][-_LINES_SHOWN:])}.")
+    said = decisive(node["output"]) or " / ".join(node["output"][-_LINES_SHOWN:])
+    if said and said not in parts[0]:
+        parts.append(_sentence(f"The command said: {said}"))
     if node["log"]:
         parts.append(f"Its log ends with: {' / '.join(node['log'][-_LINES_SHOWN:])}.")
     for dump in node["crash_dumps"]:
