@@ -30,6 +30,11 @@ WORDS: Mapping[Result, str] = {
     "failed_rolled_back": "failed, back",
     "rolled_back": "back",
 }
+#: Stands in the report's file until the run has come to its end.
+NOT_ENDED = (
+    "The run has not come to its end; if it does not work any more, it was killed or Ansible gave it up, and this is "
+    "how far it was known to be."
+)
 #: Names in a sentence; the table above it has them all.
 _NAMES_SHOWN = 20
 _LINES_SHOWN = 3
@@ -46,7 +51,8 @@ def build(
     problems: Sequence[str] = (),
     lost: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The report: ``run_id``, ``target``, ``ok``, ``final``, ``nodes`` (host -> row), ``table`` (lines), ``message``.
+    """The report: ``run_id``, ``target``, ``ok``, ``ended``, ``final``, ``nodes`` (host -> row), ``table`` (lines),
+    ``message``.
 
     ``message`` is empty when all that was planned was done and every reservation was given up. What is left to another
     invocation by ``rules.parts`` is no failure, and ``final`` tells whether nothing is. ``commands`` have what is to be
@@ -62,11 +68,29 @@ def build(
         "purpose": plan["purpose"],
         "target": plan["target"],
         "ok": not message,
+        "ended": True,
         "final": machine.is_final(plan, view, rules),
         "commit": rules.commit,
         "phases": list(rules.parts),
         "nodes": nodes,
         "table": text_table.lines(HEADER, [_row(host, node) for host, node in nodes.items()]),
+        "message": message,
+    }
+
+
+def refused(message: str) -> dict[str, Any]:
+    """The report of a run that was refused before there was a plan: :func:`build`'s keys, and no node."""
+    return {
+        "run_id": None,
+        "purpose": None,
+        "target": None,
+        "ok": False,
+        "ended": True,
+        "final": False,
+        "commit": None,
+        "phases": [],
+        "nodes": {},
+        "table": [],
         "message": message,
     }
 
