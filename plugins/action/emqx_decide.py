@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import report_file
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision
@@ -52,13 +53,16 @@ class ActionModule(ActionBase):
                 batches=before["batches"] if before and before["phase"] == phase and wave else None,
             )
         except NoPlanError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         if decision["rank"] < state.latest_rank():
             # Who asks was lost and came back; this is over.
             decision["proceed"], decision["message"] = False, "This part of the run is over."
             decision["hosts"], decision["first"] = [], None
         # Who ran a hook and was lost cannot tell of it, so the decisions hand that on.
         decision["problems"] = list(dict.fromkeys([*state.problems(), *decision["problems"]]))
+        if not self._task.check_mode:
+            path = str(state.settings.get("report_file") or "")
+            report_file.go_on(path, state.plan, found, rules, decision["problems"])
         result.update(changed=False, **decision, rounds=self._rounds(state, decision, rules))
         return result
 

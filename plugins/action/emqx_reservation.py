@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
         try:
             result.update(reservation.perform(_Node(self, task_vars), arguments))
         except reservation.RunEndedError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         return result
 
 

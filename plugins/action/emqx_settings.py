@@ -20,6 +20,7 @@ from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked, 
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import hooks as hook_files
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import (
     host_variables,
+    report_file,
     setting_files,
 )
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.host_patterns import Hosts, PatternError
@@ -51,13 +52,16 @@ class ActionModule(ActionBase):
         self._files(read, arguments["purpose"], variables)
         for warning in read.warnings:
             Display().warning(warning)
-        message = read.problems.message()
-        if message:
-            result.update(failed=True, msg=message, problems=read.problems.sentences())
-            return result
         run, skip = variables.get("ansible_run_tags") or ("all",), variables.get("ansible_skip_tags") or ()
         own = set(self._task.tags) - {"always", *tags.PHASES}
-        result.update(changed=False, settings=read.settings, phases=tags.chosen(run, skip, own))
+        phases = tags.chosen(run, skip, own)
+        message = read.problems.message()
+        if message:
+            if arguments["purpose"] in _REPORT and not self._task.check_mode:
+                report_file.refuse(str(_of_all(read, "report_file") or ""), phases, message)
+            result.update(failed=True, msg=message, problems=read.problems.sentences())
+            return result
+        result.update(changed=False, settings=read.settings, phases=phases)
         if may_hold_secret(read.settings):
             # Ansible shows the result with -v, and keeps it in files of facts and logs of jobs.
             result["_ansible_no_log"] = True

@@ -62,7 +62,7 @@ class ActionModule(ActionBase):
                 node, state.host, state.plan, state.settings, state.facts, state.outcome, who=runs.who(variables)
             )
         except NoPlanError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         try:
             taken = self._take(turn, state, options)
         except Exception as error:  # noqa: BLE001

@@ -76,8 +76,8 @@ class ActionModule(ActionBase):
         try:
             return verdicts.after_switch(before, facts, expectation)
         except verdicts.ToleranceError as error:
-            raise AnsibleActionFail(f"client_loss_tolerance: {error}") from error
+            raise AnsibleActionFail(f"client_loss_tolerance: {error}") from None
         except KeyError as error:
             raise AnsibleActionFail(
                 f"before: there is no {error} in it; give the whole result of emqx_release_info."
-            ) from error
+            ) from None

@@ -66,7 +66,7 @@ def package_name(name_or_path: Any) -> dict[str, str | None]:
     try:
         parts = names.parse(name_or_path)
     except names.PackageNameError as error:
-        raise AnsibleFilterError(f"emqx.fleet.package_name: {error}") from error
+        raise AnsibleFilterError(f"emqx.fleet.package_name: {error}") from None
     for warning in parts.warnings():
         Display().warning(f"emqx.fleet.package_name: {warning}")
     return {

@@ -44,7 +44,7 @@ def status_table(*arguments: Any) -> Any:
     try:
         return table.lines(*arguments)
     except (KeyError, TypeError) as error:
-        raise AnsibleFilterError(f"emqx.fleet.status_table: {error}") from error
+        raise AnsibleFilterError(f"emqx.fleet.status_table: {error}") from None
 
 
 class FilterModule:

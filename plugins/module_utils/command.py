@@ -193,6 +193,8 @@ class EmqxCommand:
         self.user = user
         self.settings = dict(settings or {})
         self.secrets = secrets_of(installation, self.settings)
+        #: Called again and again while a command changes the node.
+        self.meanwhile = None  # type: Optional[Callable[[], None]]
         #: Folders in ``/tmp`` that its commands have made.
         self.trees = []  # type: List[str]
 
@@ -239,7 +241,7 @@ class EmqxCommand:
                 # A commit that was killed may have left an empty file: no shell was there to say so.
                 said = "{0} cannot be run: {1}".format(argv[0], error.strerror)
                 return CommandResult(argv, 127, "", said, time.time() - started, 0)
-            rc = _wait(process, timeout, watch)
+            rc = _wait(process, timeout, watch, self.meanwhile)
             if rc is None and kill:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -274,7 +276,12 @@ class EmqxCommand:
         return find_account(self.user).become
 
 
-def _wait(process: "subprocess.Popen[bytes]", timeout: float, watch: Optional[Watch]) -> Optional[int]:
+def _wait(
+    process: "subprocess.Popen[bytes]",
+    timeout: float,
+    watch: Optional[Watch],
+    meanwhile: Optional[Callable[[], None]],
+) -> Optional[int]:
     """The exit code; None at the time-out. Meanwhile it is watched what the command works in."""
     if watch is None:
         try:
@@ -289,6 +296,8 @@ def _wait(process: "subprocess.Popen[bytes]", timeout: float, watch: Optional[Wa
         if rc is not None or now >= deadline:
             return rc
         watch.look(now)
+        if meanwhile is not None:
+            meanwhile()
         time.sleep(min(_LOOK_SECONDS, deadline - now))
 
 

@@ -193,6 +193,16 @@ def hold(
     )
 
 
+def extend(found: Optional[Reservation], now: float, seconds: float) -> Optional[Dict[str, Any]]:
+    """The reservation to write while an operation is at work on the node, so that it stands for ``seconds`` more.
+
+    None where there is none that is in force, or where it stands for longer anyway.
+    """
+    if found is None or not is_held(found) or not now < found["lease_until"] < now + seconds:
+        return None
+    return dict(found, lease_until=round(now + seconds, 3))
+
+
 def is_renewable(found: Optional[Reservation], claim: Reservation, now: float) -> bool:
     """Whether the run has the node and had it all the time, so that nobody need be asked again.
 

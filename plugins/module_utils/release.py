@@ -97,7 +97,7 @@ class ReleaseManager:
         what = "{0} {1}".format(self.request.state, self.request.version)
         try:
             with self.state_dir.locked(what, self.request.lock_timeout) as handle:
-                self.command.hold = handle
+                self.command.hold, self.command.meanwhile = handle, self.state_dir.keep_reserved
                 try:
                     preparation.remove_own_links(self.installation, self.staging_dir, self.request.package)
                     self._converge()
@@ -111,7 +111,7 @@ class ReleaseManager:
                     if self.actions:
                         self._record(what, None)
                 finally:
-                    self.command.hold = None
+                    self.command.hold, self.command.meanwhile = None, None
         except FleetError as error:
             error.details.update(self._result(self._position() if self._now else None))
             raise
@@ -412,6 +412,7 @@ class ReleaseManager:
                     failure_class=REFUSED,
                     hint="Wait and run the same task again, raise settle_timeout, or set force_switch to lose them.",
                 )
+            self.state_dir.keep_reserved()
             self.sleep(_SETTLE_POLL_SECONDS)
             self._read()
             self._require_running()

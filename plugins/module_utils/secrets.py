@@ -11,10 +11,10 @@ from typing import Any
 MASK = "********"
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*:(?:\\?/){2}"
-# Up to the last @ before the path: a password may hold one that was not escaped.
+# A name, or a token in its place, up to the last @ before the path.
 _USER = re.compile(r"(?<![A-Za-z0-9+.-])(" + _SCHEME + r")[^\s/?#\"'<>\\]*@")
-# A password with an unescaped / ? or #: what follows the colon is no port, and there is an @ later.
-_USER_WITH_SLASH = re.compile(
+# What follows the colon is no port, and there is an @ later: a password that may hold / ? # and @ without escaping.
+_USER_AND_PASSWORD = re.compile(
     r"(?<![A-Za-z0-9+.-])(" + _SCHEME + r")[^\s/?#\"'<>\\\[\]:]*:(?!\d*(?:[/?#\s\"'<>\\]|$))[^\s\"'<>]*@"
 )
 # Signatures, tokens, keys and passwords of presigned and private links: Amazon, Azure, Google, GitLab, SharePoint, …
@@ -36,8 +36,8 @@ def masked(text: str) -> str:
     ``https://me:s3cret@host/emqx.zip?X-Amz-Signature=1f&v=2`` becomes
     ``https://********@host/emqx.zip?X-Amz-Signature=********&v=2``. Rather too much is masked than too little.
     """
+    text = _USER_AND_PASSWORD.sub(r"\g<1>" + MASK + "@", text)
     text = _USER.sub(r"\g<1>" + MASK + "@", text)
-    text = _USER_WITH_SLASH.sub(r"\g<1>" + MASK + "@", text)
     return _PARAMETER.sub(r"\g<1>" + MASK, text)
 
 

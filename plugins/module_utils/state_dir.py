@@ -23,6 +23,9 @@ from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_START
 JOURNAL_LINES = 500
 _POLL_SECONDS = 0.2
 _LOOK_SECONDS = 2.0
+#: An operation at work extends a reservation that often, to that much more: what it stands for when the process dies.
+_EXTEND_SECONDS = 20.0
+_KEPT_SECONDS = 90.0
 
 
 class StateDir:
@@ -34,6 +37,7 @@ class StateDir:
         self.lock_path = os.path.join(path, "lock")
         self.journal_path = os.path.join(path, "journal.jsonl")
         self.run_path = os.path.join(path, "run.json")
+        self._extend_next = 0.0
 
     def create(self) -> None:
         """Make the directory, if it is not there; what root makes is given to the runner user."""
@@ -172,6 +176,19 @@ class StateDir:
             if not contention.is_renewable(found, claim, now):
                 return None
             return self._store(contention.hold(found, dict(found or {}, **claim), now, lease, parked))
+
+    def keep_reserved(self) -> None:
+        """Keep the reservation that the node has, whoever's it is, from ending while an operation is at work.
+
+        To be called again and again by the operation: a switch may take longer than a lease, and the controller that
+        would renew it waits for the switch. Where that is killed, the reservation ends soon after.
+        """
+        if time.monotonic() < self._extend_next or not os.path.exists(self.run_path):
+            return
+        self._extend_next = time.monotonic() + _EXTEND_SECONDS
+        # What cannot be written now may be written the next time; the operation must not suffer from it.
+        with contextlib.suppress(FleetError), self._exclusive():
+            self._store(contention.extend(self._load(), self._clock(), _KEPT_SECONDS))
 
     def release(self, claim: Dict[str, Any]) -> bool:
         """Give up the run's reservation; False where there is none of it."""

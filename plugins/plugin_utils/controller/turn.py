@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reservation
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.verification import Reading, read_until
-from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes, verdicts
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates, outcomes, verdicts
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, NodeFacts, Outcome, Plan
 
 #: A reservation is renewed when this part of its lease is over.
@@ -25,7 +26,7 @@ _RENEW_AFTER = 0.3
 #: Seconds to try to reach a node for looking at it or giving it up once it failed.
 _SHORT = 10.0
 #: What may be accepted of the switch itself.
-_ACCEPTED_BY_RELEASE = ("patches",)
+_ACCEPTED_BY_RELEASE = ("patches", "dry_check")
 
 
 class Node(Protocol):
@@ -60,7 +61,7 @@ class _StepError(Exception):
     """A step of a turn failed; ``told`` is the module's result."""
 
     def __init__(self, task: str, told: Mapping[str, Any]) -> None:
-        super().__init__(str(told.get("msg") or "it did not say why"))
+        super().__init__(masked(str(told.get("msg") or "it did not say why")))
         self.task = task
         self.told = told
 
@@ -137,7 +138,7 @@ class Turn:
 
     def hook_failed(self, hook: str, wave: int, message: str) -> Result:
         """A hook failed on this node: its own, or one that it ran for many."""
-        message = message.strip() or "its tasks could not be loaded; the error is above."
+        message = masked(message.strip()) or "its tasks could not be loaded; the error is above."
         if outcomes.PHASES[hook].once if hook in outcomes.PHASES else True:
             self._outcome = outcomes.note_hook_failure(self._outcome, hook, wave, message)
             return Result(self._outcome, message=f"The hook {hook} failed: {message}")
@@ -217,9 +218,10 @@ class Turn:
                 self._must(f"Copy the package {hop['package']}", self._node.copy(hop["path"], target, owner))
         for place, hop in enumerate(self._planned["hops"]):
             told = self._release(f"Unpack and check {hop['version']}", hop["version"], "staged", hop)
-            check = told.get("dry_check") or {}
-            if place == 0 and not check.get("passed", True) and "dry_check" not in self._settings["accept"]:
-                raise _StepError("Heed the check of the first hop by the node", {"msg": check["message"]})
+            # What a later hop needs is there only after the ones before it.
+            gate = gates.evaluate_dry_check(told.get("dry_check") if place == 0 else None, self._settings["accept"])
+            if gates.refused([gate]):
+                raise _StepError("Heed the check of the first hop by the node", {"msg": gate["message"]})
         self._outcome = outcomes.advance(self._outcome, "stage")
 
     def _look(self, wave: int) -> None:
@@ -271,6 +273,7 @@ class Turn:
             self._outcome = {**outcome, **changes}  # type: ignore[typeddict-item]
 
     def _commit(self) -> None:
+        self._renew("Renew the reservation")
         reading = self._make_permanent(self._outcome["before"] or self._facts)
         self._must("Remove the staged packages", self._node.remove(self._package_dir))
         checks = [check.as_dict() for check in reading.checks]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from ansible_collections.emqx.fleet.plugins.module_utils import version as versions
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import (
     Decision,
     Failure,
@@ -171,9 +172,10 @@ def make_failure(phase: str, told: Mapping[str, Any]) -> Failure:
     return {
         "phase": phase,
         "task": str(told.get("task") or ""),
-        "message": str(told.get("message") or told.get("msg") or "it did not say why"),
+        # A hook, or a module of somebody else's, may quote a URL with its password.
+        "message": masked(str(told.get("message") or told.get("msg") or "it did not say why")),
         "failure_class": str(told.get("failure_class") or ""),
-        "output": [str(line) for line in told.get("output") or ()],
+        "output": [masked(str(line)) for line in told.get("output") or ()],
         "log": list(told.get("log") or ()),
         "crash_dumps": list(told.get("crash_dumps") or ()),
     }
@@ -181,7 +183,7 @@ def make_failure(phase: str, told: Mapping[str, Any]) -> Failure:
 
 def note_hook_failure(outcome: Outcome, hook: str, wave: int, message: str) -> Outcome:
     """The outcome of the node that ran a hook for many, and failed in it; what that means for the many is decided."""
-    rows = [*outcome["hook_failures"], {"hook": hook, "wave": wave, "message": message}]
+    rows = [*outcome["hook_failures"], {"hook": hook, "wave": wave, "message": masked(message)}]
     return cast(Outcome, {**outcome, "hook_failures": rows})
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
+from ansible_collections.emqx.fleet.plugins.module_utils.command import decisive
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes as machine
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Rules
@@ -29,6 +30,11 @@ WORDS: Mapping[Result, str] = {
     "failed_rolled_back": "failed, back",
     "rolled_back": "back",
 }
+#: Stands in the report's file until the run has come to its end.
+NOT_ENDED = (
+    "The run has not come to its end; if it does not work any more, it was killed or Ansible gave it up, and this is "
+    "how far it was known to be."
+)
 #: Names in a sentence; the table above it has them all.
 _NAMES_SHOWN = 20
 _LINES_SHOWN = 3
@@ -45,7 +51,8 @@ def build(
     problems: Sequence[str] = (),
     lost: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The report: ``run_id``, ``target``, ``ok``, ``final``, ``nodes`` (host -> row), ``table`` (lines), ``message``.
+    """The report: ``run_id``, ``target``, ``ok``, ``ended``, ``final``, ``nodes`` (host -> row), ``table`` (lines),
+    ``message``.
 
     ``message`` is empty when all that was planned was done and every reservation was given up. What is left to another
     invocation by ``rules.parts`` is no failure, and ``final`` tells whether nothing is. ``commands`` have what is to be
@@ -61,11 +68,29 @@ def build(
         "purpose": plan["purpose"],
         "target": plan["target"],
         "ok": not message,
+        "ended": True,
         "final": machine.is_final(plan, view, rules),
         "commit": rules.commit,
         "phases": list(rules.parts),
         "nodes": nodes,
         "table": text_table.lines(HEADER, [_row(host, node) for host, node in nodes.items()]),
+        "message": message,
+    }
+
+
+def refused(message: str) -> dict[str, Any]:
+    """The report of a run that was refused before there was a plan: :func:`build`'s keys, and no node."""
+    return {
+        "run_id": None,
+        "purpose": None,
+        "target": None,
+        "ok": False,
+        "ended": True,
+        "final": False,
+        "commit": None,
+        "phases": [],
+        "nodes": {},
+        "table": [],
         "message": message,
     }
 
@@ -195,8 +220,9 @@ def _message(
 
 def _about_failure(host: str, node: Mapping[str, Any]) -> list[str]:
     parts = [_sentence(f"{host} failed in phase {node['phase']}: {node['message']}")]
-    if node["output"]:
-        parts.append(f"The command said: {' / '.join(node['output'][-_LINES_SHOWN:])}.")
+    said = decisive(node["output"]) or " / ".join(node["output"][-_LINES_SHOWN:])
+    if said and said not in parts[0]:
+        parts.append(_sentence(f"The command said: {said}"))
     if node["log"]:
         parts.append(f"Its log ends with: {' / '.join(node['log'][-_LINES_SHOWN:])}.")
     for dump in node["crash_dumps"]:

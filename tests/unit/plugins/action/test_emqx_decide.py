@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,9 @@ from ansible_collections.emqx.fleet.plugins.action import emqx_decide
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Rules
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Outcome, Plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 from ansible_collections.emqx.fleet.tests.unit.plugins.action.action_maker import run_action
+from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fake_host import read_facts
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.run_maker import (
     NEW,
     OLD,
@@ -59,6 +63,15 @@ def test_returns_the_decision_as_it_is_made() -> None:
     result = decide("switch", found, 2)
     assert result == {**outcomes.decide(PLAN, found, "switch", Rules(), 2), "changed": False, "rounds": []}
     assert (result["proceed"], result["hosts"], result["first"]) == (True, ["a2", "b1"], "a2")
+
+
+def test_the_reports_file_tells_how_far_the_run_is(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    settings = {"report_file": str(path)}
+    decide("switch", {**STAGED, "a1": at("switched", after=read_facts(NEW, OLD))}, 2, settings=settings)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert (found["ok"], found["ended"], found["nodes"]["a1"]["running"]) == (False, False, NEW)
+    assert report.NOT_ENDED in found["message"]
 
 
 def test_heeds_the_settings() -> None:

@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.emqx.fleet.plugins.action import emqx_plan
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import package_sources, runs
-from ansible_collections.emqx.fleet.plugins.plugin_utils.show import plan_table
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import plan_table, report
 from ansible_collections.emqx.fleet.tests.unit.plugins.action.action_maker import run_action
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import (
     make_clusters,
@@ -42,7 +45,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return asked
 
 
-def plan(fleet: dict[str, Any], variables: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+def plan(
+    fleet: dict[str, Any], variables: dict[str, Any] | None = None, check_mode: bool = False, **options: Any
+) -> dict[str, Any]:
     """The result of a task; facts are those that a reading registered."""
     given = {"version": "4.4.19", "packages": ["packages"], "facts_variable": "reading", **options}
     ready = {
@@ -51,7 +56,9 @@ def plan(fleet: dict[str, Any], variables: dict[str, Any] | None = None, **optio
         "hostvars": {host: {"reading": {"facts": facts, "changed": False}} for host, facts in fleet.items()},
         **(variables or {}),
     }
-    return run_action(emqx_plan, ready, **{name: value for name, value in given.items() if value is not None})
+    return run_action(
+        emqx_plan, ready, check_mode, **{name: value for name, value in given.items() if value is not None}
+    )
 
 
 @pytest.mark.usefixtures("loaded")
@@ -73,6 +80,35 @@ def test_a_plan_that_is_not_feasible_is_no_failure_of_the_task() -> None:
     assert not found.get("failed")
     assert found["plan"]["nodes"]["a"]["action"] == "refuse"
     assert found["msg"].startswith("To 4.4.19: 1 to switch, 1 refused, in 1 wave; NOT feasible.")
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize(
+    ("fleet", "packages", "ended", "said"),
+    [
+        (make_clusters(2, 2), "packages", False, report.NOT_ENDED),
+        ({"a": {"msg": "no route"}}, "packages", True, "To 4.4.19: 1 refused, in 0 waves; NOT feasible. "),
+        (make_clusters(1, 1), "missing", True, "There is no package missing."),
+    ],
+)
+def test_the_reports_file_tells_of_this_run_from_now_on(
+    tmp_path: Path, fleet: dict[str, Any], packages: str, ended: bool, said: str
+) -> None:
+    path = tmp_path / "report.json"
+    settings = make_settings(report_file=str(path), packages=[packages], version="4.4.19")
+    variables = {"__emqx_upgrade_settings": {"settings": dict.fromkeys(fleet, settings), "phases": ["plan", "switch"]}}
+    with contextlib.suppress(AnsibleActionFail):
+        plan(fleet, variables, settings=settings)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert (found["ok"], found["ended"]) == (False, ended)
+    assert found["message"].startswith(said)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_check_mode_writes_no_report(tmp_path: Path) -> None:
+    settings = make_settings(report_file=str(tmp_path / "report.json"), packages=["packages"], version="4.4.19")
+    assert plan(make_clusters(1, 1), check_mode=True, settings=settings)["plan"]["feasible"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("loaded")

@@ -139,7 +139,7 @@ def test_a_failure_is_told_and_the_outcome_is_there_all_the_same(task: Task) -> 
             "commit",
             {},
             "committed",
-            [f"permanent {NEW}", "info", "remove /var/lib/emqx/fleet/packages"],
+            ["renew", f"permanent {NEW}", "info", "remove /var/lib/emqx/fleet/packages"],
         ),
         ("end", dict(SWITCHED, state="committed"), "end", {}, "committed", ["give up"]),
         ("preview", at("planned"), "", {}, "planned", [f"permanent {NEW}"]),

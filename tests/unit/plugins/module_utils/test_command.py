@@ -168,6 +168,22 @@ def test_command_killed_by_a_signal(root: Path) -> None:
     assert result.meaning == "it was killed by signal 9"
 
 
+def test_something_else_is_done_meanwhile(root: Path) -> None:
+    command = script(root, "while ! [ -e {0}/enough ]; do sleep 0.01; done".format(root))
+    calls: List[int] = []
+
+    def meanwhile() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            (root / "enough").touch()
+
+    command.meanwhile = meanwhile
+    assert command.change("x").rc == 0
+    assert len(calls) >= 3
+    command.read("x")
+    assert len(calls) < 30, "a reading is short"
+
+
 def test_descriptor_to_hold_is_inherited_and_no_other(root: Path) -> None:
     held = os.open(str(root / "lock"), os.O_RDWR | os.O_CREAT)
     other = os.open(str(root / "other"), os.O_RDWR | os.O_CREAT)

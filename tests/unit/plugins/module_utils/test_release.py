@@ -722,6 +722,16 @@ def test_command_inherits_the_lock(node: FakeNode) -> None:
     assert all(isinstance(handle, int) for handle in held)
 
 
+def test_command_at_work_keeps_the_reservation(node: FakeNode) -> None:
+    found: List[Optional[Callable[[], None]]] = []
+    node.on_read = lambda reads: found.append(node.command.meanwhile)
+    asked = manager(node)
+    asked.ensure()
+    assert found == [asked.state_dir.keep_reserved] * len(found)
+    assert found
+    assert node.command.meanwhile is None
+
+
 def test_only_our_own_leftovers_are_removed(node: FakeNode) -> None:
     theirs = node.path("tmp/emqx_untar_theirs")
     theirs.mkdir()

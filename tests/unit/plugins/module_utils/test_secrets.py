@@ -21,6 +21,7 @@ HIDDEN = "s3cret"
         ("HTTPS://me:s3cret@host:8443/a.zip#sha256=ab", "HTTPS://********@host:8443/a.zip#sha256=ab"),
         ("https://me:p@s3cret@host/a", "https://********@host/a"),
         ("https://me:p/s3cret@host/a", "https://********@host/a"),
+        ("https://me:p@a/s3cret@host/a", "https://********@host/a"),
         ("https://me:p?s3cret#@host/a", "https://********@host/a"),
         ("https://me%40corp:s3cret%2F@[fe80::1]:8080/a", "https://********@[fe80::1]:8080/a"),
         ("ftp://me:s3cret@host/a s3://s3cret@bucket/b", "ftp://********@host/a s3://********@bucket/b"),

@@ -288,6 +288,43 @@ def test_one_that_is_held_stays_so_while_it_is_proved_again(state_dir: StateDir)
     assert reserve(state_dir, 5)["lease_until"] < held["lease_until"], "and may be made shorter afterwards"
 
 
+def test_operation_at_work_keeps_the_reservation(state_dir: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    state_dir.keep_reserved()
+    assert state_dir.run() is None
+    held = reserve(state_dir, 5)
+    state_dir.keep_reserved()
+    kept = state_dir.run()
+    assert kept is not None
+    assert kept == dict(held, lease_until=kept["lease_until"])
+    assert 80 < kept["lease_until"] - time.time() < 90.01
+    held = reserve(state_dir, 5)
+    state_dir.keep_reserved()
+    assert state_dir.run() == held, "it was done just now"
+    later = time.monotonic() + 21
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    state_dir.keep_reserved()
+    assert state_dir.run() != held
+    assert state_dir.renew(claim(), 7) is not None, "the run has it all the time"
+
+
+def test_operation_keeps_no_reservation_that_is_over_wanted_or_longer(state_dir: StateDir) -> None:
+    for found in (
+        state_dir.contend(claim()),
+        reserve(state_dir, 1000),
+        dict(reserve(state_dir), lease_until=time.time() - 1),
+    ):
+        Path(state_dir.run_path).write_text(json.dumps(found))
+        StateDir(state_dir.path, state_dir.owner).keep_reserved()
+        assert state_dir.run() == found
+
+
+def test_reservation_that_cannot_be_kept_disturbs_no_operation(state_dir: StateDir) -> None:
+    reserve(state_dir, 5)
+    os.unlink(state_dir.run_path + ".lock")
+    os.mkdir(state_dir.run_path + ".lock")
+    state_dir.keep_reserved()
+
+
 @pytest.mark.parametrize("other", [claim("run-2"), claim(process="78@99")])
 def test_reserved_for_another_run_or_job_of_it(state_dir: StateDir, other: Dict[str, Any]) -> None:
     held = reserve(state_dir)

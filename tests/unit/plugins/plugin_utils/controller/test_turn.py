@@ -209,8 +209,13 @@ def dry_check(passed: bool) -> dict[str, Any]:
 
 def test_the_nodes_own_check_of_the_first_hop_is_heeded() -> None:
     run = Run(FakeHost(OLDER, **{f"staged {OLD}": dry_check(False)}), at("reserved"), two_hops()).take("stage")
-    assert run.message == "Heed the check of the first hop by the node: no such module"
-    assert (run.failure["phase"], run.failure["message"]) == ("stage", "no such module")
+    said = (
+        f"the node's own check refuses {OLD}: no such module; remove it (emqx_release with state: absent) and stage a "
+        "package that fits, or accept dry_check if it should be tried all the same, which the emqx command checks once "
+        "more"
+    )
+    assert run.message == f"Heed the check of the first hop by the node: {said}"
+    assert (run.failure["phase"], run.failure["message"]) == ("stage", said)
     assert run.node.steps[-2:] == [f"staged {OLD}", "evidence"], "the next hop is not unpacked"
 
 
@@ -503,7 +508,7 @@ def soaked() -> Outcome:
 
 def test_commits_and_clears_up() -> None:
     run = Run(FakeHost(NEW, OLD), soaked()).take("commit")
-    assert run.node.steps == [f"permanent {NEW}", "info", f"remove {PACKAGES}"]
+    assert run.node.steps == ["renew", f"permanent {NEW}", "info", f"remove {PACKAGES}"]
     assert run.node.asked_for("emqx_release") == [release(NEW, "permanent")]
     assert run.outcome["state"] == "committed"
     assert run.outcome["after"] == read_facts(NEW, NEW)
@@ -631,6 +636,7 @@ STEPS: dict[str, tuple[Outcome, str, list[tuple[str, str]]]] = {
         at("soaked", before=read_facts(OLDER), after=read_facts(NEW, OLDER)),
         NEW,
         [
+            ("renew", "Renew the reservation"),
             (f"permanent {NEW}", f"Make {NEW} permanent, so that a restart boots it"),
             ("info", "Verify what a restart would boot"),
             (f"remove {PACKAGES}", "Remove the staged packages"),

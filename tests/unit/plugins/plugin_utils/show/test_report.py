@@ -251,19 +251,39 @@ def test_accepted_gates_are_recorded() -> None:
 
 def test_a_failure_is_told_with_its_evidence() -> None:
     told = {
-        "output": ["one", "two", "three", "four"],
+        "output": [
+            "one",
+            "ERROR: Unpack failed: release_package_not_found",
+            "Installed versions:",
+            "* 4.4.18 permanent",
+        ],
         "log": ["[error] a", "[error] b"],
         "crash_dumps": [{"path": "/log/a.dump", "slogan": "killed"}, {"path": "/log/b.dump", "slogan": ""}],
     }
     assert build({"a1": failed("It broke", told=told)})["message"] == (
         "a1 failed in phase switch: It broke. "
-        "The command said: two / three / four. "
+        "The command said: ERROR: Unpack failed: release_package_not_found. "
         "Its log ends with: [error] a / [error] b. "
         "There is a new crash dump, /log/a.dump: killed. "
         "There is a new crash dump, /log/b.dump: it tells no reason. "
         f"a1 runs {NEW}, and a restart boots {OLD}. "
         f"{AGAIN} {BACK} {LOOK}"
     )
+
+
+def test_what_the_message_quotes_already_is_not_repeated() -> None:
+    message = build({"a1": failed("It broke: no space", told={"output": ["no space"]})})["message"]
+    assert message.startswith("a1 failed in phase switch: It broke: no space. a1 runs")
+
+
+def test_no_secret_is_in_a_report() -> None:
+    found = {
+        "a1": failed("The hook after_node failed: https://me:s3cret@drain/ said 500"),
+        "a2": machine.note_hook_failure(untouched(), "before_wave", 1, "ftp://me:s3cret@lb/x?token=s3cret gone"),
+    }
+    built = json.dumps(build(found, make_plan([["a1"], ["a2"]])))
+    assert "s3cret" not in built
+    assert "https://********@drain/ said 500" in built
 
 
 def test_a_run_that_stopped_at_a_failure() -> None:
