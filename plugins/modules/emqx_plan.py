@@ -31,13 +31,17 @@ options:
     description:
       - The version that the fleet shall run.
       - Required for O(purpose=upgrade). For O(purpose=rollback) it names the version to go back to, and by default each
-        node goes back to the one that is permanent, or else to its newest old one.
+        node goes back to the one that is permanent, or else to its newest old one. For O(purpose=commit) only nodes
+        that run it are planned for a commit, and by default all.
     type: str
   packages:
     description:
-      - Package zips on the controller. A folder stands for all zips in it.
+      - Package zips on the controller. A folder stands for the zips in it and in the folders below it, four levels
+        deep; hidden ones are left out, C(.ZIP) counts, and copies of a package under the same name count once.
       - A C(.sha256) file beside a package is compared with it.
       - A URL is fetched into O(download_dir). It needs the checksum, as in V(https://example.com/emqx.zip#sha256=...).
+        User and password in it are masked in messages.
+      - Only looked at for O(purpose=upgrade).
     type: list
     elements: str
     default: []
@@ -68,7 +72,9 @@ options:
     type: str
     default: '0'
   canary:
-    description: The nodes that switch first, as a number, a percentage, or a list of hosts; V(0) for none.
+    description:
+      - The nodes that switch first, as a number, a percentage, or a list of hosts; V(0) for none.
+      - Only for O(purpose=upgrade).
     type: raw
     default: '1'
   coordinators:
@@ -84,7 +90,10 @@ options:
     type: float
     default: 10
   settings:
-    description: Checked settings as M(emqx.fleet.emqx_settings) returned them; they stand for the options above.
+    description:
+      - Checked settings of a host as M(emqx.fleet.emqx_settings) returned them; they stand for the options above.
+      - With C(take_over), reservations of these runs do not count. With C(report_file), that file says from here on how
+        far the run is.
     type: dict
 notes:
   - Runs on the controller for all hosts of the play; use it with C(run_once).
@@ -122,7 +131,7 @@ table:
   type: list
   elements: str
 msg:
-  description: The plan in one sentence.
+  description: The plan in one sentence, with every obstacle that refuses a node.
   returned: success
   type: str
 """
