@@ -39,7 +39,9 @@ def next_commands() -> dict[str, str]:
     given, defaults = context.CLIARGS, command_line.configured()
     return {
         "again": command_line.again(given, defaults),
-        "rollback": command_line.another("emqx.fleet.rollback", given, _SETTINGS_OF_ROLLBACK, defaults),
+        # Files and inventories may name the version of the upgrade, which is none to go back to.
+        "rollback": command_line.another("emqx.fleet.rollback", given, _SETTINGS_OF_ROLLBACK, defaults)
+        + " -e emqx_upgrade_version=",
         "status": command_line.another("emqx.fleet.status", given, _SETTINGS_OF_STATUS, defaults),
     }
 

@@ -87,6 +87,7 @@ class _Planner:
         self, facts_by_host: Mapping[str, NodeFacts], packages: Iterable[Package], options: PlanOptions
     ) -> None:
         self._facts = {host: facts_by_host[host] or {} for host in sorted(facts_by_host, key=waves.natural)}
+        self._asked = options.target
         options = _with_targets(options, self._facts)
         self._goal = str(options.target)
         for version in (self._goal, *options.targets.values()):
@@ -301,7 +302,27 @@ class _Planner:
         strangers = [name for name in self._options.coordinators if name not in names]
         if strangers:
             found.append(f"coordinators that are not in the run: {catalogues.listed(strangers)}")
+        found += self._stays_where_it_is(nodes)
         return list(dict.fromkeys(found))
+
+    def _stays_where_it_is(self, nodes: Mapping[str, PlanNode]) -> list[str]:
+        """Of a rollback: nodes that run the version that was asked for, as one that the whole inventory has does."""
+        target = self._asked
+        if self._options.purpose != "rollback" or target is None:
+            return []
+        back = {
+            host: purposes.rollback_target(self._facts[host])
+            for host, node in nodes.items()
+            if node["action"] == "none" and node["from"] == target
+        }
+        could = {host: version for host, version in back.items() if version}
+        if not could:
+            return []
+        return [
+            f"these nodes run {target}, the version that is asked for, so they do not go back: "
+            f"{catalogues.listed(sorted(could, key=waves.natural))}; without emqx_upgrade_version each goes back to "
+            f"where it came from, most of them to {purposes.most_common(could)}: -e emqx_upgrade_version="
+        ]
 
 
 def _with_targets(options: PlanOptions, facts: Mapping[str, NodeFacts]) -> PlanOptions:

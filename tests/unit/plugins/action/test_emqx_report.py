@@ -114,6 +114,7 @@ def test_the_commands_are_those_for_the_same_fleet(called: dict[str, Any]) -> No
         ["emqx.fleet.status"],
     ]
     assert all(command.startswith("ansible-playbook -i hosts.yml ") for command in found)
+    assert found[1].endswith(" -e emqx_upgrade_version="), "a file may name the version of the upgrade"
     assert "s3cret" not in json.dumps(result)
 
 

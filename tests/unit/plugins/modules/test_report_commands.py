@@ -42,7 +42,7 @@ def test_commands_of_a_report(tmp_path: Path) -> None:
     limit = ["--limit", "node1"]
     assert [shlex.split(command) for command in commands] == [
         [*begin, str(tmp_path / "play.yml"), *limit, *python, *left_out, *packages, *timeout, *rest],
-        [*begin, "emqx.fleet.rollback", *limit, *python, *left_out, *timeout, *rest],
+        [*begin, "emqx.fleet.rollback", *limit, *python, *left_out, *timeout, *rest, "-e", "emqx_upgrade_version="],
         [*begin, "emqx.fleet.status", *limit, *python, *left_out, *rest],
     ]
     assert SECRET not in played.output

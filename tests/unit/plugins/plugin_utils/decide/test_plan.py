@@ -333,6 +333,18 @@ def test_a_way_back_to_one_version_leaves_the_others_alone() -> None:
     assert wave_hosts(found) == [["a"]]
 
 
+def test_a_way_back_to_what_runs_is_told_of_where_there_is_an_older_version() -> None:
+    """As where the inventory names the version of the upgrade for everything."""
+    fleet = {"a": committed("emqx@a"), "b": make_facts("emqx@b"), "c": make_facts("emqx@c", "4.4.19")}
+    found = plan(fleet, [], purpose="rollback", target="4.4.19")
+    assert found["warnings"] == [
+        "these nodes run 4.4.19, the version that is asked for, so they do not go back: a; without "
+        "emqx_upgrade_version each goes back to where it came from, most of them to 4.4.18: -e emqx_upgrade_version="
+    ]
+    assert plan(fleet, [], purpose="rollback", target="4.4.18")["warnings"] == []
+    assert plan(fleet, [], purpose="rollback", target=None)["warnings"] == []
+
+
 def test_a_way_back_commits_nothing() -> None:
     """Permanent is something newer here, and there is nothing older: it stays as it is."""
     fleet = {"a": uncommitted("emqx@a", "4.4.18", "4.4.19"), "b": committed("emqx@b")}
