@@ -492,7 +492,7 @@ def test_of_many_hosts_the_first_twenty_are_named() -> None:
 
 @pytest.mark.parametrize("name", [name for name, rule in settings.RULES.items() if not rule.fleet_wide])
 def test_what_may_differ_from_host_to_host(name: str) -> None:
-    value = {"accept": "clock", "executable": "/x"}.get(name, 33)
+    value = {"executable": "/x"}.get(name, 33)
     found = several(b1={name: value}, b2={})
     assert found.problems.sentences() == []
     assert found.settings["b1"][name] != found.settings["b2"][name]
@@ -502,6 +502,9 @@ def test_what_holds_for_the_whole_play_is_one_value() -> None:
     values: dict[str, Any] = {
         "version": "4.4.18",
         "packages": "other",
+        "accept": "clock",
+        "lease_seconds": 90,
+        "park_seconds": 90,
         "hooks": {"before_node": "x"},
         "commit": "node",
         "on_failure": "rollback_node",
