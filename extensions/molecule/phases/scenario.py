@@ -11,6 +11,16 @@ from harness import NEW, OLD, Scenario, verbs
 
 FLEET = {"clusters": {"blue": {"hosts": ["h1", "h2"]}}}
 RUN = {"emqx_upgrade_version": NEW, "emqx_upgrade_run_id": "workflow-42"}
+HOOKS = ("before_fleet", "before_wave", "after_wave", "after_fleet")
+NOTES = "/opt/emqx/data/hooks"
+NOTE = f"""
+- name: Note which hook it is
+  ansible.builtin.lineinfile:
+    path: {NOTES}
+    line: "{{{{ emqx_upgrade_hook.name }}}} {{{{ emqx_upgrade_hook.wave }}}} {{{{ emqx_upgrade_hook.hosts | join(' ') }}}}"
+    create: true
+    mode: "0644"
+"""
 
 
 def converge(scenario: Scenario) -> None:
@@ -24,14 +34,17 @@ def converge(scenario: Scenario) -> None:
         scenario.playbook("upgrade", name="cut-off", emqx_upgrade_version=NEW)
         scenario.keep("cut-off-seconds", time.monotonic() - started)
     keep("after-cut-off")
-    scenario.playbook("upgrade", "--tags", "plan", name="plan", **RUN)
-    scenario.playbook("upgrade", "--tags", "stage", name="stage", **RUN)
+    hook = scenario.work / "note.yml"
+    hook.write_text(NOTE, encoding="utf-8")
+    run = {**RUN, "emqx_upgrade_hooks": dict.fromkeys(HOOKS, str(hook))}
+    scenario.playbook("upgrade", "--tags", "plan", name="plan", **run)
+    scenario.playbook("upgrade", "--tags", "stage", name="stage", **run)
     keep("after-stage")
     # Somebody else, while the approval is waited for.
     scenario.playbook("upgrade", name="other", emqx_upgrade_version=NEW)
-    scenario.playbook("upgrade", "--tags", "switch", name="switch", **RUN)
+    scenario.playbook("upgrade", "--tags", "switch", name="switch", **run)
     keep("after-switch")
-    scenario.playbook("upgrade", "--tags", "commit", name="commit", **RUN)
+    scenario.playbook("upgrade", "--tags", "commit", name="commit", **run)
 
 
 def verify(scenario: Scenario) -> None:
@@ -60,6 +73,12 @@ def verify(scenario: Scenario) -> None:
 
     require("after-stage", OLD, [f"unpack {NEW}"])
     require("after-switch", NEW, [f"unpack {NEW}", f"switch {NEW}"])
+    # Hooks belong to the switch: that job alone runs them, each on one host for all that it is told of.
+    notes = [scenario.host(host).read(NOTES).splitlines() for host in ("h1", "h2")]
+    assert notes == [
+        ["before_fleet 0 h1 h2", "before_wave 1 h1", "after_wave 1 h1", "after_fleet 0 h1 h2"],
+        ["before_wave 2 h2", "after_wave 2 h2"],
+    ], notes
     scenario.require_clients_kept()
     scenario.require_same_processes()
     for state in scenario.require(NEW, NEW).values():
