@@ -17,9 +17,11 @@ NOTE = f"""
 - name: Note which hook it is
   ansible.builtin.lineinfile:
     path: {NOTES}
-    line: "{{{{ emqx_upgrade_hook.name }}}} {{{{ emqx_upgrade_hook.wave }}}} {{{{ emqx_upgrade_hook.hosts | join(' ') }}}}"
+    line: "{{{{ [hook.name, hook.wave, hook.hosts | join(' ')] | join(' ') }}}}"
     create: true
     mode: "0644"
+  vars:
+    hook: "{{{{ emqx_upgrade_hook }}}}"
 """
 
 
