@@ -306,23 +306,33 @@ class _Planner:
         return list(dict.fromkeys(found))
 
     def _stays_where_it_is(self, nodes: Mapping[str, PlanNode]) -> list[str]:
-        """Of a rollback: nodes that run the version that was asked for, as one that the whole inventory has does."""
+        """Of a rollback: nodes that run the version that was asked for, as one that the whole inventory has does.
+
+        A node that has a newer release has come back to that version already. Where no node goes back at all, this is
+        no warning: raises PlanError.
+        """
         target = self._asked
         if self._options.purpose != "rollback" or target is None:
             return []
-        back = {
-            host: purposes.rollback_target(self._facts[host])
+        could = {
+            host: version
             for host, node in nodes.items()
             if node["action"] == "none" and node["from"] == target
+            for version in [purposes.rollback_target(self._facts[host])]
+            if version is not None and not purposes.has_newer_release(self._facts[host])
         }
-        could = {host: version for host, version in back.items() if version}
         if not could:
             return []
-        return [
-            f"these nodes run {target}, the version that is asked for, so they do not go back: "
-            f"{catalogues.listed(sorted(could, key=waves.natural))}; without emqx_upgrade_version each goes back to "
-            f"where it came from, most of them to {purposes.most_common(could)}: -e emqx_upgrade_version="
-        ]
+        named = catalogues.listed(sorted(could, key=waves.natural))
+        way_out = (
+            f"without emqx_upgrade_version each goes back to where it came from, most of them to "
+            f"{purposes.most_common(could)}: -e emqx_upgrade_version="
+        )
+        if all(node["action"] == "none" for node in nodes.values()):
+            raise PlanError(
+                f"No node goes back, since these run {target}, the version that is asked for: {named}; {way_out}"
+            )
+        return [f"these nodes run {target}, the version that is asked for, so they do not go back: {named}; {way_out}"]
 
 
 def _with_targets(options: PlanOptions, facts: Mapping[str, NodeFacts]) -> PlanOptions:

@@ -51,6 +51,13 @@ def rollback_target(facts: Facts, only: str | None = None) -> str | None:
     return max(older, key=versions.parse, default=None)
 
 
+def has_newer_release(facts: Facts) -> bool:
+    """Whether the node has a release above the one that it runs, as one has that went back."""
+    found = [str(row["version"]) for row in facts.get("releases") or []]
+    bound = versions.parse(str(facts["running"]))
+    return any(versions.is_valid(version) and versions.parse(version) > bound for version in found)
+
+
 def way_back_of_uncommitted(facts: Facts) -> list[str]:
     """The way back to the permanent version of a node that runs another one; empty where both are the same."""
     permanent = facts.get("permanent")

@@ -333,16 +333,42 @@ def test_a_way_back_to_one_version_leaves_the_others_alone() -> None:
     assert wave_hosts(found) == [["a"]]
 
 
+WITHOUT = (
+    "without emqx_upgrade_version each goes back to where it came from, most of them to 4.4.18: -e "
+    "emqx_upgrade_version="
+)
+
+
 def test_a_way_back_to_what_runs_is_told_of_where_there_is_an_older_version() -> None:
     """As where the inventory names the version of the upgrade for everything."""
-    fleet = {"a": committed("emqx@a"), "b": make_facts("emqx@b"), "c": make_facts("emqx@c", "4.4.19")}
+    fleet = {"a": committed("emqx@a"), "b": make_facts("emqx@b"), "c": committed("emqx@c", "4.4.20", "4.4.19")}
     found = plan(fleet, [], purpose="rollback", target="4.4.19")
+    assert actions(found)["c"] == ("upgrade", "4.4.19")
     assert found["warnings"] == [
-        "these nodes run 4.4.19, the version that is asked for, so they do not go back: a; without "
-        "emqx_upgrade_version each goes back to where it came from, most of them to 4.4.18: -e emqx_upgrade_version="
+        f"these nodes run 4.4.19, the version that is asked for, so they do not go back: a; {WITHOUT}"
     ]
     assert plan(fleet, [], purpose="rollback", target="4.4.18")["warnings"] == []
     assert plan(fleet, [], purpose="rollback", target=None)["warnings"] == []
+
+
+def test_a_way_back_on_which_nobody_would_go_is_refused() -> None:
+    fleet = {"a": committed("emqx@a"), "b": committed("emqx@b")}
+    with pytest.raises(PlanError) as raised:
+        plan(fleet, [], purpose="rollback", target="4.4.19")
+    assert str(raised.value) == (
+        f"No node goes back, since these run 4.4.19, the version that is asked for: a, b; {WITHOUT}"
+    )
+
+
+def test_a_way_back_that_was_gone_is_done_although_there_is_an_older_version_still() -> None:
+    rows = [
+        {"version": "4.4.20", "status": "old"},
+        {"version": "4.4.19", "status": "permanent"},
+        {"version": "4.4.18", "status": "old"},
+    ]
+    fleet = {"a": make_facts(running="4.4.19", releases=rows, ways_back={"4.4.19": ["4.4.18"]})}
+    found = plan(fleet, [], purpose="rollback", target="4.4.19")
+    assert (actions(found), found["warnings"]) == ({"a": ("none", "4.4.19")}, [])
 
 
 def test_a_way_back_commits_nothing() -> None:
