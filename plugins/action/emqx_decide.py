@@ -62,7 +62,7 @@ class ActionModule(ActionBase):
         decision["problems"] = list(dict.fromkeys([*state.problems(), *decision["problems"]]))
         if not self._task.check_mode:
             path = str(state.settings.get("report_file") or "")
-            report_file.go_on(path, state.plan, found, rules, decision["problems"])
+            report_file.go_on(path, state.plan, found, rules, decision, state.lost())
         result.update(changed=False, **decision, rounds=self._rounds(state, decision, rules))
         return result
 

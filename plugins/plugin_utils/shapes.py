@@ -24,6 +24,7 @@ State = Literal["planned", "reserved", "staged", "switched", "soaked", "committe
 Result = Literal[
     "nothing_to_do",
     "not_begun",
+    "in_turn",
     "staged",
     "uncommitted",
     "not_committed",

@@ -139,7 +139,7 @@ def _variables(written: str, settings: Container[str] | None) -> list[str]:
             continue
         if not name.startswith(_PREFIX) or names_secret(name) or may_hold_secret(value):
             words += ["-e", f"{name}={LEFT_OUT}"]
-        elif isinstance(value, str) and value and not set(value) & set(" \t\n\"'\\{}[]="):
+        elif isinstance(value, str) and not set(value) & set(" \t\n\"'\\{}[]="):
             words += ["-e", f"{name}={value}"]
         else:
             words += ["-e", json.dumps({name: value})]

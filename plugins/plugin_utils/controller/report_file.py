@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The report's file. From the beginning of a run it tells of that run and of no other, also where it never ends."""
+"""The report's file. From the beginning of a run it tells of that run and of no other, also where it never ends.
+
+What cannot be written meanwhile is told when the report itself cannot be.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible import context
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import command_line
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Rules
-from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Outcome, Plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, Outcome, Plan
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 
 #: What a roll-out and its way back are called with alike. The version is not: a rollback's is the one to go back to.
@@ -49,32 +52,28 @@ def next_commands() -> dict[str, str]:
 def begin(path: str, plan: Plan, rules: Rules, refusal: str) -> None:
     """Write that the run has begun, or that it was refused (``refusal`` is not empty), where it is to be reported."""
     if path and _REPORTED.intersection(rules.parts):
-        _interim(path, plan, {}, rules, [refusal] if refusal else [], ended=bool(refusal))
+        problems, in_turn = ([refusal], None) if refusal else ([], report.InTurn())
+        write(path, report.build(plan, {}, rules, next_commands(), problems, in_turn=in_turn))
 
 
-def go_on(path: str, plan: Plan, outcomes: Mapping[str, Outcome | None], rules: Rules, problems: Sequence[str]) -> None:
-    """Write how far the run is."""
+def go_on(
+    path: str,
+    plan: Plan,
+    outcomes: Mapping[str, Outcome | None],
+    rules: Rules,
+    decision: Decision,
+    lost: Collection[str],
+) -> None:
+    """Write how far the run is when a phase begins, or a wave of it."""
     if path:
-        _interim(path, plan, outcomes, rules, problems)
+        in_turn = report.InTurn(decision["phase"], decision["hosts"])
+        write(path, report.build(plan, outcomes, rules, next_commands(), decision["problems"], lost, in_turn))
 
 
 def refuse(path: str, parts: Sequence[str], message: str) -> None:
     """Write that nothing was begun, not even a plan: nobody must find the report of the last run there."""
     if path and _REPORTED.intersection(parts):
         write(path, report.refused(message))
-
-
-def _interim(
-    path: str,
-    plan: Plan,
-    outcomes: Mapping[str, Outcome | None],
-    rules: Rules,
-    problems: Sequence[str],
-    ended: bool = False,
-) -> None:
-    """What cannot be written now is told when the report itself cannot be."""
-    said = [*problems] if ended else [*problems, report.NOT_ENDED]
-    write(path, dict(report.build(plan, outcomes, rules, next_commands(), said), ended=ended))
 
 
 def write(path: str, document: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
 from ansible_collections.emqx.fleet.plugins.module_utils.command import decisive
@@ -22,6 +22,7 @@ HEADER = ("host", "result", "from", "runs", "boots", "switch", "clients before",
 WORDS: Mapping[Result, str] = {
     "nothing_to_do": "nothing to do",
     "not_begun": "not begun",
+    "in_turn": "in its turn",
     "staged": "staged",
     "uncommitted": "uncommitted",
     "not_committed": "not committed",
@@ -33,7 +34,7 @@ WORDS: Mapping[Result, str] = {
 #: Stands in the report's file until the run has come to its end.
 NOT_ENDED = (
     "The run has not come to its end; if it does not work any more, it was killed or Ansible gave it up, and this is "
-    "how far it was known to be."
+    "how far it was known to be{0}."
 )
 #: Names in a sentence; the table above it has them all.
 _NAMES_SHOWN = 20
@@ -43,6 +44,13 @@ _DATA_WARNING = (
 )
 
 
+class InTurn(NamedTuple):
+    """A phase that has begun, and the hosts that have their turn in it."""
+
+    phase: str = ""
+    hosts: Sequence[str] = ()
+
+
 def build(
     plan: Plan,
     outcomes: Mapping[str, Outcome | None],
@@ -50,10 +58,12 @@ def build(
     commands: Mapping[str, str] | None = None,
     problems: Sequence[str] = (),
     lost: Collection[str] = (),
+    in_turn: InTurn | None = None,
 ) -> dict[str, Any]:
     """The report: ``run_id``, ``target``, ``ok``, ``ended``, ``final``, ``nodes`` (host -> row), ``table`` (lines),
     ``message``.
 
+    ``in_turn``: the run has not ended; what these nodes run is not known before the end of their turn.
     ``message`` is empty when all that was planned was done and every reservation was given up. What is left to another
     invocation by ``rules.parts`` is no failure, and ``final`` tells whether nothing is. ``commands`` have what is to be
     called to go on (``again``), to go back (``rollback``) and to look (``status``). ``problems`` are sentences about
@@ -62,13 +72,17 @@ def build(
     view = machine.judged(plan, outcomes, lost=lost)
     seen = {host: view.get(host) or outcomes.get(host) or machine.new() for host in plan["nodes"]}
     nodes = {host: _node(plan, node, seen[host], rules) for host, node in sorted(plan["nodes"].items())}
+    if in_turn is not None:
+        problems = [*problems, NOT_ENDED.format(f" when phase {in_turn.phase} began" if in_turn.phase else "")]
+        for host in in_turn.hosts:
+            nodes[host]["result"] = "in_turn"
     message = _message(plan, nodes, commands or {}, problems)
     return {
         "run_id": plan["run_id"],
         "purpose": plan["purpose"],
         "target": plan["target"],
         "ok": not message,
-        "ended": True,
+        "ended": in_turn is None,
         "final": machine.is_final(plan, view, rules),
         "commit": rules.commit,
         "phases": list(rules.parts),
@@ -189,6 +203,10 @@ def _message(
         parts += _about_failure(host, nodes[host])
     if back:
         parts.append(f"These nodes were switched and went back: {listed(back, _NAMES_SHOWN)}. {_DATA_WARNING}")
+    if by_result.get("in_turn"):
+        parts.append(
+            f"These nodes were in their turn, so look what they run: {listed(by_result['in_turn'], _NAMES_SHOWN)}."
+        )
     untouched = [host for host in left if nodes[host]["reached"]]
     if untouched:
         parts.append(f"These nodes were not touched: {listed(untouched, _NAMES_SHOWN)}.")

@@ -71,7 +71,8 @@ def test_the_reports_file_tells_how_far_the_run_is(tmp_path: Path) -> None:
     decide("switch", {**STAGED, "a1": at("switched", after=read_facts(NEW, OLD))}, 2, settings=settings)
     found = json.loads(path.read_text(encoding="utf-8"))
     assert (found["ok"], found["ended"], found["nodes"]["a1"]["running"]) == (False, False, NEW)
-    assert report.NOT_ENDED in found["message"]
+    assert found["nodes"]["a2"]["result"] == "in_turn"
+    assert report.NOT_ENDED.format(" when phase switch began") in found["message"]
 
 
 def test_heeds_the_settings() -> None:

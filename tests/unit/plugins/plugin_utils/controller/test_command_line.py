@@ -80,7 +80,7 @@ TABLE: dict[str, tuple[list[str], list[str]]] = {
         + ["-e", '{"emqx_upgrade_canary": 2}'],
     ),
     "YAML": (["-e", "{emqx_upgrade_version: 4.4.19}"], ["-e", "emqx_upgrade_version=4.4.19"]),
-    "empty": (["-e", "emqx_upgrade_version="], ["-e", '{"emqx_upgrade_version": ""}']),
+    "empty": (["-e", "emqx_upgrade_version="], ["-e", "emqx_upgrade_version="]),
     "hooks": (
         ["-e", '{"emqx_upgrade_hooks": {"after_node": "/h.yml"}}'],
         ["-e", '{"emqx_upgrade_hooks": {"after_node": "/h.yml"}}'],

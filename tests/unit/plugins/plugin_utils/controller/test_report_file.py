@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from ansible import context
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import report_file
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Rules
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Outcome
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fake_host import read_facts
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.run_maker import NEW, OLD, at, make_plan
@@ -45,17 +47,31 @@ def test_a_run_that_has_begun(path: Path) -> None:
     report_file.begin(str(path), PLAN, Rules(), "")
     found = read(path)
     assert (found["ok"], found["ended"], found["run_id"]) == (False, False, PLAN["run_id"])
-    assert found["message"].startswith(f"{report.NOT_ENDED} These nodes were not touched: a1, a2. To go on, ")
+    assert found["message"].startswith(
+        f"{report.NOT_ENDED.format('')} These nodes were not touched: a1, a2. To go on, "
+    )
     assert [row["result"] for row in found["nodes"].values()] == ["not_begun", "not_begun"]
 
 
 def test_how_far_it_is(path: Path) -> None:
     switched = at("switched", looked=1, before=read_facts(OLD), after=read_facts(NEW, OLD))
-    report_file.go_on(str(path), PLAN, {"a1": switched}, Rules(), ["The hook before_fleet failed: no route"])
-    found = read(path)
-    assert (found["ok"], found["ended"]) == (False, False)
-    assert found["message"].startswith(f"The hook before_fleet failed: no route. {report.NOT_ENDED} ")
-    assert [row["running"] for row in found["nodes"].values()] == [NEW, None]
+    found: dict[str, Outcome | None] = {"a1": switched, "a2": at("staged")}
+    decision = outcomes.decide(PLAN, found, "switch", Rules(), wave=2)
+    decision["problems"] = ["The hook before_fleet failed: no route"]
+    report_file.go_on(str(path), PLAN, found, Rules(), decision, [])
+    told = read(path)
+    assert (told["ok"], told["ended"]) == (False, False)
+    assert told["message"].startswith(
+        "The hook before_fleet failed: no route. The run has not come to its end; if it does not work any more, it was "
+        "killed or Ansible gave it up, and this is how far it was known to be when phase switch began. These nodes "
+        f"were in their turn, so look what they run: a2. These nodes run {NEW} without it being permanent, so a restart "
+        "brings the old version back: a1. "
+    )
+    assert "not touched" not in told["message"]
+    assert [(row["result"], row["running"]) for row in told["nodes"].values()] == [
+        ("not_committed", NEW),
+        ("in_turn", None),
+    ]
 
 
 def test_a_plan_that_was_refused(path: Path) -> None:
@@ -89,7 +105,7 @@ def test_an_invocation_that_ends_without_a_report_leaves_it(path: Path, call: Ca
 def test_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     report_file.begin("", PLAN, Rules(), "")
-    report_file.go_on("", PLAN, {}, Rules(), [])
+    report_file.go_on("", PLAN, {}, Rules(), outcomes.decide(PLAN, {}, "reserve", Rules()), [])
     report_file.refuse("", ["switch"], "no")
     assert not list(tmp_path.iterdir())
 
