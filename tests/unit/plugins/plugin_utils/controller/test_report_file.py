@@ -64,8 +64,8 @@ def test_how_far_it_is(path: Path) -> None:
     assert told["message"].startswith(
         "The hook before_fleet failed: no route. The run has not come to its end; if it does not work any more, it was "
         "killed or Ansible gave it up, and this is how far it was known to be when phase switch began. These nodes "
-        f"were in their turn, so look what they run: a2. These nodes run {NEW} without it being permanent, so a restart "
-        "brings the old version back: a1. "
+        f"were in their turn, so look what they run: a2. These nodes run {NEW} without it being permanent, so a "
+        "restart brings the old version back: a1. "
     )
     assert "not touched" not in told["message"]
     assert [(row["result"], row["running"]) for row in told["nodes"].values()] == [
