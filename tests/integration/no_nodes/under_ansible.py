@@ -4,7 +4,7 @@
 
 """Real Ansible on the collection as it lies in the checkout, and a node that is one script and some files.
 
-``EMQX_FLEET_ANSIBLE`` is the folder of another release's commands; ``scripts/matrix.py`` runs the tests that use this
+``EMQX_FLEET_ANSIBLE`` is the folder of another release's commands; ``scripts/matrix.py`` runs the tests of this folder
 under the oldest and the newest release.
 """
 
