@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.emqx.fleet.tests import deprecations
 
 COMMANDS = Path(os.environ.get("EMQX_FLEET_ANSIBLE") or Path(sys.executable).parent)
 HOSTS = "{{ lookup('emqx.fleet.play_hosts', emqx_upgrade_hosts | default('all')%s) }}"
@@ -93,6 +94,7 @@ def run(collections: Path, tmp_path: Path) -> Play:
             "ANSIBLE_COLLECTIONS_PATH": str(collections),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_HOME": str(tmp_path / "home"),
+            **deprecations.ENVIRONMENT,
             **environment,
         }
         done = subprocess.run(
@@ -104,6 +106,7 @@ def run(collections: Path, tmp_path: Path) -> Play:
             text=True,
             check=False,
         )
+        deprecations.require_none(done.stdout + done.stderr, "ansible-playbook")
         return Done(done.returncode, " ".join((done.stdout + done.stderr).split()))
 
     return start

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026 emqx.fleet contributors
+"""Every run of Ansible in the tests is looked through for warnings of what will be gone.
+
+All of them count, whoever they seem to come from: what Ansible says of a play is about what the play, its roles and its
+plugins do, and it names a module or a line of YAML, never a collection.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: Set it, so that no configuration of the caller's keeps the warnings back.
+ENVIRONMENT = {"ANSIBLE_DEPRECATION_WARNINGS": "1"}
+#: A warning goes on until a line that begins something else.
+_WARNING = re.compile(r"^.*\[DEPRECATION WARNING\].*(?:\n(?!\s*$|TASK |PLAY |\[\w+\]|\w+: \[).*)*", re.MULTILINE)
+
+
+def require_none(output: str, what: str) -> None:
+    """AssertionError where ``output``, all that a run called ``what`` printed, has deprecation warnings."""
+    found = list(dict.fromkeys(_WARNING.findall(output)))
+    assert not found, f"Ansible warns in {what} of what will be gone:\n" + "\n".join(found)
