@@ -37,3 +37,10 @@ def test_warnings_are_told_as_they_came(output: str, shown: str) -> None:
 @pytest.mark.parametrize("output", ["", TASK + "[WARNING]: it is late\nok: [h1]\n", '"deprecations": []\n'])
 def test_other_output_is_fine(output: str) -> None:
     deprecations.require_none(output, "upgrade")
+
+
+def test_one_of_a_file_of_the_tests_own() -> None:
+    own = "[DEPRECATION WARNING]: File '/tmp/bytes.yml' could not be decoded.\n"
+    deprecations.require_none(own, "upgrade", but="/tmp/bytes.yml")
+    with pytest.raises(AssertionError, match="The old way"):
+        deprecations.require_none(own + TASK + NEW, "upgrade", but="/tmp/bytes.yml")
