@@ -28,7 +28,7 @@ endif
 # Fast, and all of them are run even if one fails.
 CHECK_STAGES := format ruff types lint-shell lint documents unit unit-oldest
 # In this order, up to the first that fails. `leftovers` stays last.
-TEST_STAGES := $(CHECK_STAGES) unit-broker-side sanity galaxy contract lab integration molecule matrix demo-test leftovers
+TEST_STAGES := $(CHECK_STAGES) unit-broker-side rounds sanity galaxy contract lab integration molecule matrix demo-test leftovers
 
 # Options for pytest, as in `make unit PYTEST="-k relup -x"`.
 PYTEST ?=
@@ -46,7 +46,7 @@ setup: ## install what is missing: Debian packages, .build/venv
 	@scripts/setup
 
 .PHONY: check
-check: setup ## the fast part: linters, types, unit tests (under 2 minutes)
+check: setup ## the fast part: linters, types, unit tests (under 90 seconds)
 	@$(PYTHON) scripts/stages.py --keep-going $(CHECK_STAGES)
 
 .PHONY: test
@@ -91,7 +91,7 @@ documents: setup ## pages that are generated from code are up to date
 
 .PHONY: unit
 unit: setup ## unit tests
-	@pytest tests/unit tests/integration/test_guards.py::test_guards_and_cases_are_there $(PYTEST)
+	@pytest tests/unit tests/integration/test_guards.py::test_guards_and_cases_are_there -n 2 $(PYTEST)
 
 .PHONY: unit-oldest
 unit-oldest: setup ## unit tests of what runs on the brokers, under the oldest Python found
@@ -102,6 +102,11 @@ unit-broker-side: setup ## unit tests of what runs on the brokers, under every P
 	@scripts/unit-broker-side
 
 ##@ Parts of test
+
+# EMQX_FLEET_SEED=N has them try other cases.
+.PHONY: rounds
+rounds: setup ## the unit tests that chance has a part in, with ten times as many cases
+	@EMQX_FLEET_ROUNDS=10 pytest tests/unit -m rounds -n 2 $(PYTEST)
 
 .PHONY: sanity
 sanity: setup ## ansible-test sanity
@@ -120,7 +125,7 @@ lab: setup ## the lab itself: hosts, faults, clients
 	@pytest tests/lab $(PYTEST)
 
 .PHONY: integration
-integration: setup install broker ## modules, roles and playbooks against test brokers
+integration: setup install broker ## modules, roles and playbooks, against test brokers and without
 	@pytest tests/integration $(PYTEST)
 
 .PHONY: molecule

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import cleanup
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Node
@@ -40,7 +41,12 @@ class ActionModule(ActionBase):
                     f"Nothing was removed. {' '.join(said)} Mend that, or leave these hosts out with --limit."
                 )
             return result
+        if not options["run_id"]:
+            raise AnsibleActionFail(
+                "run_id is missing. Nothing was removed. Phase remove needs the run_id that phase check returned: "
+                "nodes that did not share one would take each other for another run."
+            )
         settings = state.settings
         node = Node(self, variables, settings)
-        result.update(cleanup.remove(node, settings, state.facts, str(options["run_id"])))
+        result.update(cleanup.remove(node, settings, state.facts, options["run_id"]))
         return result

@@ -32,9 +32,16 @@ notes:
 """
 
 EXAMPLES = r"""
+- name: See that every node is fit for it
+  emqx.fleet.emqx_cleanup:
+    phase: check
+  register: checked
+  run_once: true
+
 - name: Remove old releases
   emqx.fleet.emqx_cleanup:
     phase: remove
+    run_id: "{{ checked.run_id }}"
 """
 
 RETURN = r"""

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import deprecations
 from tests.broker import broker as packages
 from tests.lab.labkit import Host, Lab, broker, net
 from tests.lab.labkit.errors import LabError
@@ -548,7 +549,10 @@ def _said(process: Process) -> str:
 def ansible(
     lab: Lab, arguments: Sequence[str], venv: Path | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of Ansible against the lab, with the installed collection alone."""
+    """Run a command of Ansible against the lab, with the installed collection alone.
+
+    AssertionError where it makes deprecation warnings.
+    """
     commands = venv or Path(sys.executable).parent
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     environment |= {
@@ -558,9 +562,10 @@ def ansible(
         "ANSIBLE_PIPELINING": "1",
         "ANSIBLE_RETRY_FILES_ENABLED": "0",
         "PATH": f"{commands}:{os.environ['PATH']}",
+        **deprecations.ENVIRONMENT,
         **env,
     }
-    return subprocess.run(
+    done = subprocess.run(
         [str(commands / arguments[0]), "-i", str(lab.inventory), *arguments[1:]],
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -569,3 +574,5 @@ def ansible(
         check=False,
         timeout=300,
     )
+    deprecations.require_none(done.stdout + done.stderr, arguments[0])
+    return done

@@ -26,7 +26,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
-from tests.lab.labkit import Faults, Host, Lab, parse_fleet  # noqa: E402 -- the lab is no installed package
+from tests import deprecations  # noqa: E402 -- the tests are no installed package
+from tests.lab.labkit import Faults, Host, Lab, parse_fleet  # noqa: E402
 from tests.lab.labkit.killer import Outcome, run_and_kill  # noqa: E402
 
 #: Where `ansible-playbook` is: another folder tries another ansible-core.
@@ -144,6 +145,7 @@ class Scenario:
             ANSIBLE_NOCOLOR="1",
             ANSIBLE_FORCE_COLOR="0",
             ANSIBLE_FORKS="10",
+            **deprecations.ENVIRONMENT,
             **self.more_environment,
         )
 
@@ -157,7 +159,7 @@ class Scenario:
             self.more_environment = before
 
     def playbook(self, playbook: str, *options: str, name: str = "", **settings: Any) -> Run:
-        """Run a playbook to its end; its output is kept as ``name``.log."""
+        """Run a playbook to its end; its output is kept as ``name``.log, and has no deprecation warnings."""
         return self.finish(self.start(playbook, *options, **settings), name or playbook)
 
     def start(self, playbook: str, *options: str, **settings: Any) -> subprocess.Popen[str]:
@@ -183,6 +185,7 @@ class Scenario:
         run = Run(process.wait(), "".join(lines))
         (self.work / f"{name}.log").write_text(run.output, encoding="utf-8")
         self.keep(f"run-{name}", {"code": run.code})
+        deprecations.require_none(run.output, name)
         return run
 
     def playbook_killed(
@@ -198,6 +201,7 @@ class Scenario:
         line = self.command(playbook, **settings)
         outcome = run_and_kill(line, after=after, on=on, scope=scope, env=self.environment)
         (self.work / f"{name}.log").write_text(outcome.output, encoding="utf-8")
+        deprecations.require_none(outcome.output, name)
         return outcome
 
     def run_of(self, name: str) -> Run:

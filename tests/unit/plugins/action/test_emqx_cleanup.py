@@ -58,7 +58,15 @@ def node(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
 
 
 def test_a_fleet_that_is_fit() -> None:
-    assert run_action(emqx_cleanup, variables(), phase="check") == {"changed": False, "failed": False}
+    """It gets the name of a run, and no two cleanups the same."""
+    one, other = (run_action(emqx_cleanup, variables(), phase="check") for _time in range(2))
+    assert one == {"changed": False, "failed": False, "run_id": one["run_id"]}
+    assert re.fullmatch(r"cleanup-[0-9a-f]{8}", one["run_id"])
+    assert one["run_id"] != other["run_id"]
+
+
+def test_a_run_that_was_given_a_name_keeps_it() -> None:
+    assert run_action(emqx_cleanup, variables(run_id="night"), phase="check")["run_id"] == "night"
 
 
 def test_one_node_that_is_not_fit_keeps_everything_where_it_is() -> None:
@@ -85,24 +93,32 @@ def test_a_host_that_was_not_read_is_not_fit() -> None:
     )
 
 
-def test_removes(node: FakeHost) -> None:
-    result = run_action(emqx_cleanup, variables(), phase="remove")
+def test_removes_under_the_name_that_it_is_given(node: FakeHost) -> None:
+    """Not under one of its own, nor under that of the settings, which is that of ``check`` where there is one."""
+    result = run_action(emqx_cleanup, variables(run_id="night"), phase="remove", run_id="cleanup-1")
     assert result == {"changed": True, "removed": [f"release {OLD}", PACKAGES]}
     assert node.steps == ["reserve", f"absent {OLD}", "info", f"remove {PACKAGES}", "give up"]
-    ids = {arguments["run_id"] for step in ("reserve", "give up") for arguments in node.asked_for(step)}
-    assert len(ids) == 1
-    assert re.fullmatch(r"cleanup-[0-9a-f]{8}", ids.pop())
+    assert [arguments["run_id"] for step in ("reserve", "give up") for arguments in node.asked_for(step)] == [
+        "cleanup-1",
+        "cleanup-1",
+    ]
 
 
-def test_removes_under_the_name_of_the_run(node: FakeHost) -> None:
-    run_action(emqx_cleanup, variables(run_id="night"), phase="remove")
-    assert node.asked_for("reserve")[0]["run_id"] == "night"
+@pytest.mark.parametrize("options", [{}, {"run_id": ""}, {"run_id": None}])
+def test_removes_nothing_without_the_name_of_a_run(node: FakeHost, options: dict[str, Any]) -> None:
+    with pytest.raises(AnsibleActionFail) as raised:
+        run_action(emqx_cleanup, variables(run_id="night"), phase="remove", **options)
+    assert str(raised.value) == (
+        "run_id is missing. Nothing was removed. Phase remove needs the run_id that phase check returned: nodes that "
+        "did not share one would take each other for another run."
+    )
+    assert node.steps == []
 
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_what_fails_is_the_tasks_failure(node: FakeHost, kind: str) -> None:
     node.answers["info"] = FAILURES[kind]
-    result = run_action(emqx_cleanup, variables(), phase="remove")
+    result = run_action(emqx_cleanup, variables(), phase="remove", run_id="cleanup-1")
     assert result == {**FAILURES[kind], "changed": True, "removed": [f"release {OLD}"]}
 
 

@@ -149,7 +149,8 @@ def test_operation_without_anything_there(state_dir: StateDir) -> None:
     assert not os.path.exists(state_dir.path), "looking makes nothing"
 
 
-def test_holder_that_did_not_say_what_it_does(state_dir: StateDir) -> None:
+def test_holder_that_did_not_say_what_it_does(state_dir: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_dirs, "_LOOK_SECONDS", 0.1)
     with state_dir.locked("x", 0):
         for content in ("", "[1]", "{torn"):
             Path(state_dir.lock_path).write_text(content)

@@ -2,14 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The examples of the documentation are tasks that Ansible takes, with options that there are, and they run."""
+"""The examples of the documentation use options that there are; that they run, the integration tests show."""
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -18,23 +15,12 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.emqx.fleet.plugins.doc_fragments.node import ModuleDocFragment
-from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import write_package
-from ansible_collections.emqx.fleet.tests.unit.plugins.under_ansible import COMMANDS, NEW, OLD, ROOT, make_node, run
+from ansible_collections.emqx.fleet.tests.unit.plugins.documentation import FILES, ROOT, block
 
-KINDS = ("modules", "filter", "lookup", "test", "callback")
-FILES = {f"{kind}/{path.stem}": path for kind in KINDS for path in sorted((ROOT / "plugins" / kind).glob("[a-z]*.py"))}
 MODULES = [name for name in FILES if name.startswith("modules/")]
 PREFIX = "emqx.fleet."
 #: What Ansible has without being told, or has the user say outside of the example.
 MAGIC = ("ansible_", "awx_", "tower_", "hostvars", "inventory_", "groups", "group_names", "play_hosts", "omit", "item")
-
-
-def block(path: Path, name: str) -> Any:
-    """A YAML block of a plugin's documentation; None where it has none."""
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", "") == name:
-            return yaml.safe_load(ast.literal_eval(statement.value))
-    return None
 
 
 def options(module: str) -> dict[str, Any]:
@@ -91,30 +77,16 @@ def test_options_of_examples_are_documented(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "arguments", "says"),
     [
-        ("emqx_release", {"version": NEW, "no_such_option": 1}, "no_such_option"),
+        ("emqx_release", {"version": "4.4.19", "no_such_option": 1}, "no_such_option"),
         ("emqx_release", {}, "version"),
-        ("emqx_release", {"version": NEW, "timeout": "soon"}, "timeout"),
-        ("emqx_release", {"version": NEW, "state": "there"}, "state"),
+        ("emqx_release", {"version": "4.4.19", "timeout": "soon"}, "timeout"),
+        ("emqx_release", {"version": "4.4.19", "state": "there"}, "state"),
         ("emqx_reservation", {"id": "x", "dead": {"a": 1}}, "dead"),
     ],
 )
 def test_wrong_examples_would_be_seen(module: str, arguments: dict[str, Any], says: str) -> None:
     (error,) = errors_of(module, arguments)
     assert says in error
-
-
-def test_ansible_takes_the_examples(tmp_path: Path) -> None:
-    plays = []
-    for name, path in FILES.items():
-        items = block(path, "EXAMPLES")
-        if any("hosts" in item for item in items):
-            plays += items
-        else:
-            plays.append({"name": name, "hosts": "all", "gather_facts": False, "tasks": items})
-    book = tmp_path / "play.yml"
-    book.write_text(json.dumps(plays))
-    done = run(tmp_path, "ansible-playbook", "--syntax-check", "-i", "localhost,", str(book))
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def used_variables(value: Any) -> set[str]:
@@ -151,33 +123,3 @@ def test_a_failed_task_is_spoken_of_only_where_one_has_failed() -> None:
         for item in block(path, "EXAMPLES"):
             outside = {key: value for key, value in item.items() if key != "rescue"}
             assert "ansible_failed_" not in str(outside), name
-
-
-# Those that were seen not to run
-
-
-def examples_run(folder: Path, name: str, *options: str) -> str:
-    make_node(folder / "emqx", new=False)
-    packages = folder / "packages"
-    packages.mkdir()
-    write_package(packages / "emqx-4.4.19-otp25.2.3-1-debian12-amd64.zip", NEW, [OLD], [OLD])
-    play = {
-        "hosts": "all",
-        "gather_facts": False,
-        "module_defaults": {"group/emqx.fleet.emqx": {"executable": str(folder / "emqx/bin/emqx")}},
-        "tasks": block(FILES[name], "EXAMPLES"),
-    }
-    (folder / "play.yml").write_text(json.dumps([play]))
-    python = f"ansible_python_interpreter={COMMANDS / 'python'}"
-    inventory = ["-i", "node1,", "-c", "local", "-e", python, "-e", "ansible_become=false"]
-    done = run(folder, "ansible-playbook", *inventory, "play.yml", *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_the_example_of_evidence_runs(tmp_path: Path) -> None:
-    """The node refuses to be upgraded, and what there is is collected."""
-    said = examples_run(tmp_path, "modules/emqx_evidence")
-    assert "rescued=1" in said
-    journal = (tmp_path / "emqx/data/fleet/journal.jsonl").read_text()
-    assert "There is no package of 4.4.19" in journal

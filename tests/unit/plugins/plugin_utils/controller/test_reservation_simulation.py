@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Several runs want one cluster at the same time: what is shipped, in thousands of orders that chance decides.
+"""Several runs want one cluster at the same time: what is shipped, in hundreds of orders that chance decides.
 
 Every run has a task for each of its nodes. Where a task touches a node's reservation, asks a member or sleeps, another
 one may go on; clocks are simulated, and each node has its own. Everything else is the code that is shipped: the
@@ -26,9 +26,13 @@ from ansible_collections.emqx.fleet.plugins.module_utils.cluster_runs import Rea
 from ansible_collections.emqx.fleet.plugins.module_utils.contention import Member
 from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import StateDir
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reservation, runs
+from ansible_collections.emqx.fleet.tests.unit.plugins.rounds import more, seeds
 
 LEASE = 120.0
-ROUNDS = 400
+#: Worlds of most of the tests; `make rounds` makes more of them.
+ROUNDS = 40
+
+pytestmark = more
 
 
 class CrashError(BaseException):
@@ -118,11 +122,13 @@ class Task(threading.Thread):
 
 
 class World:
-    """A cluster, the runs that want it, and chance."""
+    """A cluster, the runs that want it, and chance, all of which a seed decides."""
 
-    def __init__(self, chance: random.Random, nodes: int, longest_step: float) -> None:
-        self.chance, self.longest_step, self.now = chance, longest_step, 1_700_000_000.0
-        self.slots = {f"n{place}": Slot(self, f"n{place}", chance.uniform(-90000, 90000)) for place in range(nodes)}
+    def __init__(self, seed: int, longest_step: float) -> None:
+        self.seed, self.longest_step, self.now = seed, longest_step, 1_700_000_000.0
+        self.chance = chance = random.Random(seed)
+        places = range(chance.randint(2, 5))
+        self.slots = {f"n{place}": Slot(self, f"n{place}", chance.uniform(-90000, 90000)) for place in places}
         self.runs: list[Run] = []
         self.tasks: list[Task] = []
         self.turn = threading.Semaphore(0)
@@ -210,8 +216,8 @@ class World:
         for task in self.tasks:
             task.join()
             if task.error is not None:
-                raise task.error
-        assert not self.broken, self.broken
+                raise RuntimeError(f"in the world of seed {self.seed}") from task.error
+        assert not self.broken, f"seed {self.seed}: {self.broken}"
 
 
 class OnNode:
@@ -269,10 +275,10 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "is_dead", lambda holder: False)
 
 
-def make_world(number: int, longest_step: float, jobs_of_one_run: bool = False) -> World:
+def make_world(seed: int, longest_step: float, jobs_of_one_run: bool = False) -> World:
     """A cluster of two to five nodes; two to four runs that want one to three of them each."""
-    chance = random.Random(number)
-    world = World(chance, chance.randint(2, 5), longest_step)
+    world = World(seed, longest_step)
+    chance = world.chance
     for place in range(chance.randint(2, 4)):
         nodes = chance.sample(sorted(world.slots), min(len(world.slots), chance.randint(1, 3)))
         name = "job" if jobs_of_one_run else chance.choice("abcdef") + str(place)
@@ -290,46 +296,46 @@ def begin(world: World, work: Callable[[Task], None]) -> None:
 
 @pytest.mark.parametrize("jobs_of_one_run", [False, True])
 def test_of_runs_that_begin_at_one_instant_exactly_one_gets_all_that_it_wants(jobs_of_one_run: bool) -> None:
-    for number in range(ROUNDS):
-        world = make_world(number, 0.5, jobs_of_one_run)
+    for seed in seeds(ROUNDS):
+        world = make_world(seed, 0.5, jobs_of_one_run)
         begin(world, reserve)
         winners = [run for run in world.runs if run.has_all]
-        assert len(winners) == 1, number
+        assert len(winners) == 1, f"seed {seed}"
         had = [run for run in world.runs if any(result["verdict"] == "held" for result in run.results.values())]
-        assert had == winners, number
+        assert had == winners, f"seed {seed}"
         for run in world.runs:
             for result in run.results.values():
                 if run not in winners:
-                    assert result["verdict"] == "refused", number
+                    assert result["verdict"] == "refused", f"seed {seed}"
                     held = {other["identity"] for other in result["others"] if other["held"]}
-                    assert held == {winners[0].identity}, number
+                    assert held == {winners[0].identity}, f"seed {seed}"
         left = {slot.content["id"] for slot in world.slots.values() if slot.content}
-        assert left == {winners[0].id}, number
+        assert left == {winners[0].id}, f"seed {seed}"
 
 
 def test_never_two_whatever_happens() -> None:
     """Slow tries, leases that run out while their run thinks it works, controllers that vanish at any point."""
     seen = 0
-    for number in range(3 * ROUNDS):
-        world = make_world(number, world_step(number))
+    for seed in seeds(3 * ROUNDS):
+        world = make_world(seed, world_step(seed))
         world.loose_ends = True
         for run in world.runs:
             if world.chance.random() < 0.3:
                 run.crashes_at = world.now + world.chance.uniform(0, 300)
         begin(world, reserve_and_work)
         seen += world.had_holder
-    assert seen > 2 * ROUNDS, "most of these worlds had somebody at work"
+    assert seen > len(seeds(2 * ROUNDS)), "most of these worlds had somebody at work"
 
 
-def world_step(number: int) -> float:
+def world_step(seed: int) -> float:
     """Seconds between two steps: from hurried to so slow that leases are over within one try."""
-    return (0.1, 2.0, 20.0)[number % 3]
+    return (0.1, 2.0, 20.0)[seed % 3]
 
 
 def test_one_that_dies_while_it_contends_holds_nobody_up() -> None:
     dead = 0
-    for number in range(ROUNDS):
-        world = make_world(number, 0.3)
+    for seed in seeds(ROUNDS):
+        world = make_world(seed, 0.3)
         victim = world.chance.choice(world.runs)
         victim.crashes_at = world.now + world.chance.uniform(0, 6)
         begin(world, reserve)
@@ -337,14 +343,14 @@ def test_one_that_dies_while_it_contends_holds_nobody_up() -> None:
         holders = [slot.holder() for slot in world.slots.values()]
         if victim.crashed and any(holder and holder["id"] == victim.id for holder in holders):
             continue
-        assert sum(run.has_all for run in world.runs) == 1, number
-    assert dead > ROUNDS / 10
+        assert sum(run.has_all for run in world.runs) == 1, f"seed {seed}"
+    assert dead > len(seeds(ROUNDS)) / 10
 
 
 def test_a_run_that_is_taken_over_is_told_so_and_goes_no_further() -> None:
     marked = 0
-    for number in range(ROUNDS // 4):
-        world = make_world(number, 0.5)
+    for seed in seeds(ROUNDS // 4):
+        world = make_world(seed, 0.5)
         first = Run("gone", "77@1", tuple(world.chance.sample(sorted(world.slots), 2)))
         wanting, world.runs = world.runs, [first]
         begin(world, reserve)
@@ -355,15 +361,15 @@ def test_a_run_that_is_taken_over_is_told_so_and_goes_no_further() -> None:
         begin_again(world, wanting)
         (winner,) = [run for run in wanting if run.has_all]
         told = [result["reservation"]["took_over"] for result in winner.results.values()]
-        assert all(set(names) <= {first.identity} for names in told), number
+        assert all(set(names) <= {first.identity} for names in told), f"seed {seed}"
         marked += any(told)
         world.start(first, prove)
         world.play()
         for result in first.results.values():
-            assert (result["verdict"], result["failed"]) == ("lost", True), number
-            assert result["message"].startswith("This run has the node no more: "), number
-            assert {other["id"] for other in result["others"]} <= {winner.id}, number
-    assert marked > ROUNDS // 8
+            assert (result["verdict"], result["failed"]) == ("lost", True), f"seed {seed}"
+            assert result["message"].startswith("This run has the node no more: "), f"seed {seed}"
+            assert {other["id"] for other in result["others"]} <= {winner.id}, f"seed {seed}"
+    assert marked > len(seeds(ROUNDS // 4)) / 2
 
 
 def begin_again(world: World, wanting: list[Run]) -> None:
@@ -381,8 +387,8 @@ def prove(task: Task) -> None:
 
 def test_of_runs_that_were_told_to_take_over_from_each_other_one_at_most_goes_on() -> None:
     went_on = 0
-    for number in range(ROUNDS // 2):
-        world = make_world(number, 0.5)
+    for seed in seeds(ROUNDS // 2):
+        world = make_world(seed, 0.5)
         for run in world.runs:
             run.take_over = tuple(other.id for other in world.runs)
         begin(world, reserve)
@@ -390,14 +396,14 @@ def test_of_runs_that_were_told_to_take_over_from_each_other_one_at_most_goes_on
         for run in having:
             world.start(run, prove)
         world.play()
-        assert sum(run.has_all for run in having) <= 1, number
+        assert sum(run.has_all for run in having) <= 1, f"seed {seed}"
         went_on += any(run.has_all for run in having)
-    assert went_on > ROUNDS // 4
+    assert went_on > len(seeds(ROUNDS // 2)) / 2
 
 
 def test_a_cluster_that_is_parked_goes_to_one_job_of_that_run() -> None:
-    for number in range(ROUNDS // 4):
-        world = make_world(number, 0.5)
+    for seed in seeds(ROUNDS // 4):
+        world = make_world(seed, 0.5)
         strangers, world.runs = world.runs, []
         stage = Run("workflow", "1@9", tuple(sorted(world.slots)))
         world.start(stage, park)
@@ -405,8 +411,8 @@ def test_a_cluster_that_is_parked_goes_to_one_job_of_that_run() -> None:
         assert stage.has_all
         jobs = [Run("workflow", f"{place}@9", (name,)) for place, name in enumerate(sorted(world.slots)[:3], 2)]
         begin_again(world, [*strangers, *jobs])
-        assert sum(run.has_all for run in jobs) == 1, number
-        assert not any(run.has_all for run in strangers), number
+        assert sum(run.has_all for run in jobs) == 1, f"seed {seed}"
+        assert not any(run.has_all for run in strangers), f"seed {seed}"
 
 
 def park(task: Task) -> None:

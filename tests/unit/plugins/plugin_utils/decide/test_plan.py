@@ -25,6 +25,7 @@ from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker 
     make_facts,
     make_package,
 )
+from ansible_collections.emqx.fleet.tests.unit.plugins.rounds import TIMES, more
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -580,7 +581,8 @@ CATALOGUES = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@more
+@settings(max_examples=60 * TIMES, deadline=None)
 @given(fleets(), CATALOGUES, options_for_plans(), st.randoms(use_true_random=False))
 def test_no_fleet_makes_a_plan_that_breaks_a_rule(
     fleet: dict[str, Facts], packages: list[Package], options: PlanOptions, shuffle: Any

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Three hundred random fleets are planned and "run" with random failures: no rule of the roll-out is broken.
+"""Random fleets are planned and "run" with random failures: no rule of the roll-out is broken.
 
 The runner below calls the shipped state machine in the order of the playbook, as the role's tasks do, and makes up only
 what happens on the nodes: it fails at random, loses hosts at random, and sometimes loses those that run a hook for all.
@@ -20,8 +20,11 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import Plan
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, Outcome
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import make_facts, make_package
+from ansible_collections.emqx.fleet.tests.unit.plugins.rounds import more, seeds
 
 OLD, NEW = "4.4.18", "4.4.19"
+
+pytestmark = more
 
 
 class Node:
@@ -45,7 +48,7 @@ class Simulation:
         self.policy = self.chance.choice(outcomes.POLICIES)
         self.rules = Rules(self.chance.choice(["0", "0", "1", "3", "10%", "50%"]), self.policy)
         self.failure_rate = self.chance.choice([0.0, 0.02, 0.1, 0.5])
-        self.lost_rate = self.chance.choice([0.0, 0.0, 0.02, 0.1])
+        self.lost_rate = self.chance.choice([0.0, 0.02, 0.1, 0.3])
         self.hooks = self.chance.random() < 0.5
         sizes: list[int | str] = [0, 0, 1, 4, "25%"]
         canaries: list[int | str] = [0, 1, 2, "10%"]
@@ -168,7 +171,7 @@ class Simulation:
             return decision
         if self.lose(first):
             self.failed_hooks.append((hook, wave))
-        elif self.chance.random() < self.failure_rate / 4:
+        elif self.fails():
             self.failed_hooks.append((hook, wave))
             self.outcomes[first] = outcomes.note_hook_failure(self.outcome(first), hook, wave, "as it came")
         after = self.decide("switch", wave, ran=Ran(hook, first))
@@ -202,7 +205,7 @@ class Simulation:
         self.outcomes[host] = outcomes.advance(self.outcome(host), "rollback", after=node.facts())
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", seeds(60))
 def test_no_rule_is_broken(seed: int) -> None:
     run = Simulation(seed)
     assert run.plan["feasible"], run.plan["obstacles"]
@@ -267,17 +270,24 @@ def test_no_rule_is_broken(seed: int) -> None:
 
 def test_the_runs_differ() -> None:
     """The simulation is worth something only if runs end in every way."""
-    ends, lost, hooks = set(), 0, set()
-    for seed in range(300):
+    ways = {
+        *(("policy", policy) for policy in outcomes.POLICIES),
+        *(("halted, gone back", halted, back) for halted in (False, True) for back in (False, True)),
+        ("halted before the end", True), ("halted before the end", False),
+        ("a host was lost", True), ("a host was lost", False),
+        *(("hook", name) for name in ("before_fleet", "before_wave", "after_wave")),
+    }  # fmt: skip
+    seen: set[tuple[Any, ...]] = set()
+    for seed in seeds(5000):
         run = Simulation(seed)
         run.run()
-        ends.add((run.policy, run.halted, bool(run.batches), run.halted_at is not None))
-        lost += len(run.alive) < len(run.plan["nodes"])
-        hooks |= {row["hook"] for outcome in run.outcomes.values() for row in outcome["hook_failures"]}
-    assert {policy for policy, *_rest in ends} == set(outcomes.POLICIES)
-    assert {(halted, back) for _policy, halted, back, _at in ends} == {
-        (False, False), (True, False), (True, True), (False, True),
-    }  # fmt: skip
-    assert any(stopped for *_rest, stopped in ends)
-    assert lost > 10
-    assert hooks == {"before_fleet", "before_wave", "after_wave"}
+        seen |= {
+            ("policy", run.policy),
+            ("halted, gone back", run.halted, bool(run.batches)),
+            ("halted before the end", run.halted_at is not None),
+            ("a host was lost", len(run.alive) < len(run.plan["nodes"])),
+            *(("hook", row["hook"]) for outcome in run.outcomes.values() for row in outcome["hook_failures"]),
+        }
+        if seen == ways:
+            return
+    assert seen == ways

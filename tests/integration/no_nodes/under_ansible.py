@@ -4,7 +4,7 @@
 
 """Real Ansible on the collection as it lies in the checkout, and a node that is one script and some files.
 
-``EMQX_FLEET_ANSIBLE`` is the folder of another release's commands; ``scripts/matrix.py`` runs the tests that use this
+``EMQX_FLEET_ANSIBLE`` is the folder of another release's commands; ``scripts/matrix.py`` runs the tests of this folder
 under the oldest and the newest release.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom
+from ansible_collections.emqx.fleet.tests import deprecations
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import FakeNode
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,7 +56,10 @@ def make_node(root: Path, new: bool = True) -> FakeNode:
 def run(
     folder: Path, command: str, *arguments: str, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of Ansible on this machine, with the checkout alone."""
+    """Run a command of Ansible on this machine, with the checkout alone.
+
+    AssertionError where it makes deprecation warnings.
+    """
     collections = folder / "collections"
     if not collections.exists():
         (collections / "ansible_collections/emqx").mkdir(parents=True)
@@ -70,10 +74,10 @@ def run(
         "ANSIBLE_LOCALHOST_WARNING": "0",
         "ANSIBLE_PIPELINING": "1",
         "ANSIBLE_RETRY_FILES_ENABLED": "0",
-        "ANSIBLE_DEPRECATION_WARNINGS": "1",
+        **deprecations.ENVIRONMENT,
         **(env or {}),
     }
-    return subprocess.run(
+    done = subprocess.run(
         [str(COMMANDS / command), *arguments],
         cwd=folder,
         env=environment,
@@ -83,6 +87,8 @@ def run(
         check=False,
         timeout=300,
     )
+    deprecations.require_none(done.stdout + done.stderr, command)
+    return done
 
 
 def play(

@@ -10,7 +10,8 @@ import zipfile
 from pathlib import Path
 
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import write_package
-from ansible_collections.emqx.fleet.tests.unit.plugins.under_ansible import NEW, OLD, make_node, play
+
+from .under_ansible import NEW, OLD, make_node, play
 
 
 def test_obstacles_are_in_the_message(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import PLANNED, TURN
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import fail, new
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.run_maker import make_plan
-from ansible_collections.emqx.fleet.tests.unit.plugins.under_ansible import play
+
+from .under_ansible import play
 
 SECRET = "s3cret"
 PLAN = make_plan([["node1"]])
