@@ -23,7 +23,7 @@ def refusals(
 ) -> list[str]:
     variables = {"groups": groups, "ansible_limit": limit, "ansible_inventory_sources": ("/etc/inv", "/etc/more")}
     given.setdefault("args", ("emqx.fleet.upgrade",))
-    return play_hosts.refusals(pattern, variables, given, phases, DataLoader())
+    return play_hosts.refusals([pattern], variables, given, phases, DataLoader())
 
 
 @pytest.mark.parametrize(
