@@ -40,18 +40,20 @@ QUICK: Mapping[str, Any] = {
     "emqx_upgrade_verify_seconds": 8,
     "emqx_upgrade_reconnect_timeout": 30,
 }
-#: Runs a command in a namespace of its own, where PASSWD is the list of accounts, and everyone may read the folder of
-#: Python even if it lies in the home of root.
+#: Runs a command in a namespace of its own, where PASSWD is the list of accounts, and everyone may read the folders of
+#: Python even if they lie in the home of root.
 UNPRIVILEGED = """
 set -e
 mount --bind "$PASSWD" /etc/passwd
-hidden=$(printf %s "$PYTHON" | cut -d/ -f1-2)
-if [ "$(stat -c %A "$hidden" | cut -c10)" = - ]; then
-    mount --bind "$PYTHON" "$HOLD"
+for python in $PYTHONS; do
+    hidden=/$(printf %s "$python" | cut -d/ -f2)
+    [ "$(stat -c %A "$hidden" | cut -c10)" = - ] || continue
+    mount --bind "$hidden" "$HOLD"
     mount -t tmpfs -o mode=755 tmpfs "$hidden"
-    mkdir -p "$PYTHON"
-    mount --bind "$HOLD" "$PYTHON"
-fi
+    for each in $PYTHONS; do
+        case $each in "$hidden"/*) mkdir -p "$each" && mount --bind "$HOLD${each#"$hidden"}" "$each" ;; esac
+    done
+done
 exec setpriv --reuid "$ID" --regid "$ID" --clear-groups --no-new-privs --bounding-set -all --inh-caps -all "$@"
 """
 
@@ -137,9 +139,10 @@ def unprivileged(home: Path) -> Callable[[str], Controller]:
             lines += f"{account}:x:{UID}:{UID}::{own}:/bin/sh\n"
         (home / "passwd").write_text(lines, encoding="utf-8")
         (home / "hold").mkdir()
-        prefix = "import sys; print(sys.base_prefix)"
-        python = subprocess.run((COMMANDS / "python", "-c", prefix), check=True, capture_output=True, text=True).stdout
-        values = {"PASSWD": home / "passwd", "PYTHON": python.strip(), "HOLD": home / "hold", "ID": UID}
+        ask = (COMMANDS / "python", "-c", "import sys; print(sys.base_prefix)")
+        python = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+        pythons = " ".join(dict.fromkeys((python, sys.base_prefix)))
+        values = {"PASSWD": home / "passwd", "PYTHONS": pythons, "HOLD": home / "hold", "ID": UID}
         begin = ["env", *(f"{name}={value}" for name, value in values.items())]
         return Controller(own, (*begin, "unshare", "--mount", "sh", "-c", UNPRIVILEGED, "sh"))
 

@@ -99,7 +99,11 @@ def _escaped(sign: str) -> str:
 
 def _is_misread(name: str, sign: str) -> bool:
     """Whether the name by itself would not be this name to Ansible, or no text to its templates."""
-    if split_host_pattern(sign + name) != [sign + name] or name.startswith(("~", *_SIGNS)) or (sign and _GLOB.search(name)):
+    if (
+        split_host_pattern(sign + name) != [sign + name]
+        or name.startswith(("~", *_SIGNS))
+        or (sign and _GLOB.search(name))
+    ):
         return True
     try:
         # With jinja2_native, a text that looks like a number or another value becomes one.

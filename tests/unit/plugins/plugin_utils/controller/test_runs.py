@@ -140,5 +140,5 @@ def test_a_user_without_an_account_has_a_number(monkeypatch: pytest.MonkeyPatch,
 
     for name in ("AWX_USER", "TOWER_USER", "SUDO_USER"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(runs.getpass, "getuser", nobody)
+    monkeypatch.setattr("getpass.getuser", nobody)
     assert runs.who().partition("@")[0] == str(os.getuid())
