@@ -17,7 +17,7 @@ description:
     blanks, commas and brackets; it is then returned as a regular expression.
   - >-
     Fails where Ansible would do nothing, or not what was asked for, and end with exit code 0: the pattern matches no
-    host, or none within C(--limit); C(--start-at-task) leaves out what the rest is built on; C(--tags) or
+    host, or none within C(--limit); C(--start-at-task) or C(--step) leave out what the rest is built on; C(--tags) or
     C(--skip-tags) name what is not there, or leave nothing.
   - An empty pattern means V(all).
   - Says nothing about C(--syntax-check), C(--list-hosts), C(--list-tasks) and C(--list-tags), which do nothing anyway.
@@ -134,10 +134,19 @@ def refusals(
             "is a run from its beginning. Run it without --start-at-task: it finds where every node is, and skips what "
             "is done."
         )
+    if given.get("step"):
+        found.append(
+            "--step asks before each task whether to leave it out, and the later ones are built on all of them; "
+            f"expected is a run without it. Run it without --step{_parts_of(phases)}."
+        )
     imported = not all(_is_ours(str(playbook)) for playbook in given.get("args") or ())
     found += tags.problems(given.get("tags") or ("all",), given.get("skip_tags") or (), phases, imported=imported)
     found += _no_hosts(terms, variables, given, loader)
     return found
+
+
+def _parts_of(phases: Sequence[str]) -> str:
+    return f", with one after another of --tags {', --tags '.join(phases)} to go part by part" if phases else ""
 
 
 def _is_ours(playbook: str) -> bool:

@@ -3,7 +3,7 @@
 """Whole roll-outs over inventories as people have them: strange names of hosts, strict settings of Ansible, controllers
 that may do nothing but connect.
 
-With another release's commands in EMQX_FLEET_ANSIBLE it shows the same there (`scripts/matrix.py`).
+With another release's commands in EMQX_FLEET_ANSIBLE it shows the same there.
 """
 
 from __future__ import annotations

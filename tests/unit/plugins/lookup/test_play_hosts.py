@@ -74,6 +74,18 @@ def test_messages_show_the_names_themselves() -> None:
     ]
 
 
+def test_task_by_task() -> None:
+    asks = (
+        "--step asks before each task whether to leave it out, and the later ones are built on all of them; expected "
+    )
+    assert refusals("all", step=True) == [
+        f"{asks}is a run without it. Run it without --step, with one after another of --tags plan, --tags stage, "
+        "--tags switch, --tags commit to go part by part."
+    ]
+    assert refusals("all", step=True, phases=[]) == [f"{asks}is a run without it. Run it without --step."]
+    assert refusals("all", step=False) == []
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
 def test_all_plays_of_a_playbook_are_for_the_same_hosts(path: Path) -> None:
     """The report must be for those that were worked on, however the pattern is written."""
