@@ -13,8 +13,11 @@ author:
 description:
   - Returns the host pattern as it is given, for the keyword C(hosts) of a play.
   - >-
+    What is exactly the name of a host or a group means that, also where Ansible would take the name apart, as with
+    blanks, commas and brackets; it is then returned as a regular expression.
+  - >-
     Fails where Ansible would do nothing, or not what was asked for, and end with exit code 0: the pattern matches no
-    host, or none within C(--limit); C(--start-at-task) leaves out what the rest is built on; C(--tags) or
+    host, or none within C(--limit); C(--start-at-task) or C(--step) leave out what the rest is built on; C(--tags) or
     C(--skip-tags) name what is not there, or leave nothing.
   - An empty pattern means V(all).
   - Says nothing about C(--syntax-check), C(--list-hosts), C(--list-tasks) and C(--list-tags), which do nothing anyway.
@@ -53,14 +56,14 @@ _raw:
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleLookupError
-from ansible.inventory.manager import split_host_pattern
 from ansible.plugins.lookup import LookupBase
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import host_patterns
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.host_patterns import Hosts, PatternError
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import settings, tags
 
@@ -75,38 +78,53 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
-        pattern = pattern_of(terms)
+        known = variables or {}
         given = context.CLIARGS
         if not any(given.get(option) for option in _ONLY_SHOWS):
-            found = refusals(pattern, variables or {}, given, self.get_option("tags"), self._loader)
+            found = refusals(terms, known, given, self.get_option("tags"), self._loader)
             if found:
                 raise AnsibleLookupError(f"No node was touched. {' '.join(found)}")
-        return [pattern]
+        return [pattern_of(terms, _names(known))]
 
 
-def pattern_of(terms: Sequence[Any]) -> str:
-    """One text out of a text, a list, a list as a text, or nothing."""
-    parts = [line.strip() for term in terms for part in _listed(term) if part is not None for line in _lines(part)]
-    parts = [part for part in parts if part]
-    if len(parts) > 1:
-        # In a text with commas, Ansible takes nothing else for a sign between two patterns.
-        parts = [piece for part in parts for piece in split_host_pattern(part)]
-    return ",".join(parts) or "all"
+def pattern_of(terms: Sequence[Any], names: Collection[str] = ()) -> str:
+    """One text for Ansible out of a text, a list, a list as a text, or nothing.
+
+    ``names`` are those of all hosts and groups, see :func:`host_patterns.singles`.
+    """
+    parts = _parts(terms, names)
+    pieces = host_patterns.singles(parts, names)
+    # In a text with commas, Ansible takes nothing else for a sign between two patterns.
+    if len(parts) > 1 or any(piece.startswith(("~", "!~", "&~")) for piece in pieces):
+        return ",".join(pieces)
+    return parts[0] if parts else "all"
+
+
+def _parts(terms: Sequence[Any], names: Collection[str]) -> list[str]:
+    parts = [
+        line.strip() for term in terms for part in _listed(term, names) if part is not None for line in _lines(part)
+    ]
+    return [part for part in parts if part]
 
 
 def _lines(part: Any) -> list[str]:
     return str(part).splitlines()
 
 
-def _listed(term: Any) -> Sequence[Any]:
-    if isinstance(term, str) and term.lstrip().startswith("["):
+def _listed(term: Any, names: Collection[str]) -> Sequence[Any]:
+    if isinstance(term, str) and term.strip().startswith("[") and term.strip() not in names:
         with contextlib.suppress(ValueError):
             term = json.loads(term)
     return term if isinstance(term, (list, tuple)) else [term]
 
 
+def _names(variables: Mapping[str, Any]) -> set[str]:
+    groups = variables.get("groups") or {}
+    return {str(name) for name in (*groups, *(groups.get("all") or ()))}
+
+
 def refusals(
-    pattern: str, variables: Mapping[str, Any], given: Mapping[str, Any], phases: Sequence[str], loader: Any
+    terms: Sequence[Any], variables: Mapping[str, Any], given: Mapping[str, Any], phases: Sequence[str], loader: Any
 ) -> list[str]:
     """Sentences about a run that would do nothing; ``given`` are the options of ansible-playbook."""
     found = []
@@ -116,10 +134,19 @@ def refusals(
             "is a run from its beginning. Run it without --start-at-task: it finds where every node is, and skips what "
             "is done."
         )
+    if given.get("step"):
+        found.append(
+            "--step asks before each task whether to leave it out, and the later ones are built on all of them; "
+            f"expected is a run without it. Run it without --step{_parts_of(phases)}."
+        )
     imported = not all(_is_ours(str(playbook)) for playbook in given.get("args") or ())
     found += tags.problems(given.get("tags") or ("all",), given.get("skip_tags") or (), phases, imported=imported)
-    found += _no_hosts(pattern, variables, given, loader)
+    found += _no_hosts(terms, variables, given, loader)
     return found
+
+
+def _parts_of(phases: Sequence[str]) -> str:
+    return f", with one after another of --tags {', --tags '.join(phases)} to go part by part" if phases else ""
 
 
 def _is_ours(playbook: str) -> bool:
@@ -127,14 +154,16 @@ def _is_ours(playbook: str) -> bool:
     return playbook.startswith(_COLLECTION) or Path(os.path.realpath(playbook)).parent == _PLAYBOOKS
 
 
-def _no_hosts(pattern: str, variables: Mapping[str, Any], given: Mapping[str, Any], loader: Any) -> list[str]:
+def _no_hosts(terms: Sequence[Any], variables: Mapping[str, Any], given: Mapping[str, Any], loader: Any) -> list[str]:
+    pattern = ",".join(_parts(terms, _names(variables))) or "all"
     name = f"{settings.PREFIX}{settings.PATTERN}"
     hosts = Hosts(variables.get("groups") or {}, loader)
     limit = variables.get("ansible_limit") or given.get("subset")
     sources = ", ".join(str(source) for source in variables.get("ansible_inventory_sources") or ()) or "no source"
     try:
-        everywhere = hosts.matching(pattern)
-        here = hosts.matching(pattern, limit) if limit else everywhere
+        wanted = pattern_of(terms, _names(variables))
+        everywhere = hosts.matching(wanted)
+        here = hosts.matching(wanted, limit) if limit else everywhere
     except PatternError as error:
         return [
             f"The host pattern {pattern!r} ({name}) cannot be used: {str(error).rstrip('.')}; expected is a pattern "

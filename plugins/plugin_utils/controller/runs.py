@@ -47,8 +47,16 @@ def who(variables: Mapping[str, Any] | None = None) -> str:
     given = variables or {}
     names = [given.get(name) for name in ("awx_user_name", "tower_user_name")]
     names += [os.environ.get(name) for name in ("AWX_USER", "TOWER_USER", "SUDO_USER")]
-    name = next((str(name).strip() for name in names if name and str(name).strip()), "") or getpass.getuser()
+    name = next((str(name).strip() for name in names if name and str(name).strip()), "") or _user()
     return f"{name}@{socket.gethostname()}"
+
+
+def _user() -> str:
+    """The name of the user; in a container that runs as a user without an account, its number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def is_dead(holder: Mapping[str, Any]) -> bool:

@@ -13,10 +13,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -127,6 +128,9 @@ def write(path: Path, data: Any) -> Path:
         ((), ["plan", "stage", "switch", "commit"]),
         (("--tags", "stage"), ["plan", "stage"]),
         (("--tags", "always"), ["plan"]),
+        (("--tags", "plan,stage"), ["plan", "stage"]),
+        (("--tags", "all,never"), ["plan", "stage", "switch", "commit"]),
+        (("--tags", "tagged", "--skip-tags", "switch"), ["plan", "stage", "commit"]),
         (("--skip-tags", "commit,slow"), ["plan", "stage", "switch"]),
         (("--limit", "web", "-e", "emqx_upgrade_hosts=all:!b1"), ["plan", "stage", "switch", "commit"]),
         (("-e", '{"emqx_upgrade_hosts": null, "a": 1}', "--tags", "plan"), ["plan"]),
@@ -159,6 +163,9 @@ def test_a_run_that_does_something(run: Play, arguments: tuple[str, ...], said: 
             "and none is within --limit @only; expected are hosts that ",
         ),
         (("--start-at-task", "commit"), "--start-at-task 'commit' leaves out tasks that the later ones are built on; "),
+        (("--step",), "--step asks before each task whether to leave it out, and the later ones are built on all of "),
+        (("--tags", "Stage"), "--tags Stage is no tag of this playbook; expected are tags out of "),
+        (("--tags", "never"), "--tags never is no tag of this playbook; expected are tags out of "),
         (("--tags", "swich"), "--tags swich is no tag of this playbook; expected are tags out of "),
         (("--tags", "stage,deploy"), "--tags deploy is no tag of this playbook; expected are tags out of "),
         (("--skip-tags", "always"), "--skip-tags always leaves out the plan, without which nothing can be done; "),
@@ -173,6 +180,46 @@ def test_a_run_of_nothing(run: Play, tmp_path: Path, arguments: tuple[str, ...],
     assert done.shown == []
     assert re.search(r"No node was touched\. .*" + re.escape(words), done.text), done.text
     assert "Traceback" not in done.text
+
+
+#: Told by a program, so that nobody parses them.
+ODD = ("Edge 1", "edge[1]", "edge:2222", "a, b", "10", "~tilde", "web", "1 Edge")
+CHOSEN: Sequence[tuple[str | list[str], list[str]]] = (
+    *((name, [name]) for name in ODD),
+    (["Edge 1", "10"], ["Edge 1", "10"]),
+    ('["Edge 1", "edge[1]"]', ["Edge 1", "edge[1]"]),
+    ("Edge 1,edge:2222", ["Edge 1", "edge:2222"]),
+    ("Edge 1:10\n~tilde", ["Edge 1", "10", "~tilde"]),
+    (["all", "!Edge 1", "!edge[1]", "!edge:2222"], list(ODD[3:])),
+    ("all:!Edge 1:!1 Edge", list(ODD[1:-1])),
+    (["group", "&Edge 1"], ["Edge 1"]),
+    ("group,!edge[1]", ["Edge 1"]),
+    ("edge*", ["edge[1]", "edge:2222"]),
+)
+
+
+@pytest.mark.parametrize("native", ["false", "true"])
+def test_hosts_of_strange_names(run: Play, tmp_path: Path, native: str) -> None:
+    """One play for each pattern says whom it is for."""
+    told = json.dumps({"all": {"hosts": list(ODD)}, "group": {"hosts": ["Edge 1", "edge[1]"]}})
+    program = tmp_path / "told"
+    program.write_text(f"#!/bin/sh\necho '{told}'\n", encoding="utf-8")
+    program.chmod(0o755)
+    say = {"msg": "SAID {{ ansible_play_hosts_all | map('urlencode') | join(' ') }}"}
+    plays = [
+        {
+            "hosts": HOSTS % ", tags=[]",
+            "vars": {"emqx_upgrade_hosts": pattern},
+            "gather_facts": False,
+            "tasks": [{"ansible.builtin.debug": say, "run_once": True}],
+        }
+        for pattern, _hosts in CHOSEN
+    ]
+    done = run(str(write(tmp_path / "names.yml", plays)), inventory="told", ANSIBLE_JINJA2_NATIVE=native)
+    assert done.rc == 0, done.text
+    found = [sorted(map(unquote, said.split())) for said in done.shown]
+    for (pattern, hosts), names in zip(CHOSEN, found, strict=True):
+        assert names == sorted(hosts), pattern
 
 
 @pytest.mark.parametrize("mismatch", ["error", "ignore"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.emqx.fleet.plugins.lookup import play_hosts
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import tags
@@ -23,7 +24,7 @@ def refusals(
 ) -> list[str]:
     variables = {"groups": groups, "ansible_limit": limit, "ansible_inventory_sources": ("/etc/inv", "/etc/more")}
     given.setdefault("args", ("emqx.fleet.upgrade",))
-    return play_hosts.refusals(pattern, variables, given, phases, DataLoader())
+    return play_hosts.refusals([pattern], variables, given, phases, DataLoader())
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,50 @@ def refusals(
 )
 def test_patterns_as_people_give_them(terms: list[Any], pattern: str) -> None:
     assert play_hosts.pattern_of(terms) == pattern
+
+
+@pytest.mark.parametrize(
+    ("terms", "pattern"),
+    [
+        (["Edge 1"], r"~Edge\x201\Z"),
+        ([["Edge 1", "b1"]], r"~Edge\x201\Z,b1"),
+        (["all:!Edge 1"], r"all,!~Edge\x201\Z"),
+        ([["[1, 2]", "b1"]], r"~\x5b1\x2c\x202\x5d\Z,b1"),
+        (["[1, 2]"], r"~\x5b1\x2c\x202\x5d\Z"),
+        (["b1"], "b1"),
+    ],
+)
+def test_names_that_ansible_takes_apart(terms: list[Any], pattern: str) -> None:
+    assert play_hosts.pattern_of(terms, {"Edge 1", "[1, 2]", "b1"}) == pattern
+
+
+def test_messages_show_the_names_themselves() -> None:
+    groups = {"all": ["Edge 1", "b1"], "web": ["b1"]}
+    assert refusals("Edge 1", groups=groups) == []
+    assert refusals("Edge 1", limit="web", groups=groups) == [
+        "The host pattern 'Edge 1' (emqx_upgrade_hosts) matches 1 host of the inventory, and none is within --limit "
+        "web; expected are hosts that both match. Mend the one or the other."
+    ]
+
+
+def test_task_by_task() -> None:
+    asks = (
+        "--step asks before each task whether to leave it out, and the later ones are built on all of them; expected "
+    )
+    assert refusals("all", step=True) == [
+        f"{asks}is a run without it. Run it without --step, with one after another of --tags plan, --tags stage, "
+        "--tags switch, --tags commit to go part by part."
+    ]
+    assert refusals("all", step=True, phases=[]) == [f"{asks}is a run without it. Run it without --step."]
+    assert refusals("all", step=False) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_all_plays_of_a_playbook_are_for_the_same_hosts(path: Path) -> None:
+    """The report must be for those that were worked on, however the pattern is written."""
+    patterns = {play["hosts"] for play in yaml.safe_load(path.read_text(encoding="utf-8"))}
+    assert len(patterns) == 1
+    assert "emqx.fleet.play_hosts" in patterns.pop()
 
 
 @pytest.mark.parametrize("pattern", ["all", "web", "web:!b1", "~b.", "b1,c1", "localhost"])

@@ -129,3 +129,16 @@ def test_who(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_by_the_words_of_awx(monkeypatch: pytest.MonkeyPatch, variables: Any, name: str) -> None:
     monkeypatch.setenv("AWX_USER", "olga")
     assert runs.who(variables) == f"{name}@{socket.gethostname()}"
+
+
+@pytest.mark.parametrize("error", [KeyError, OSError])
+def test_a_user_without_an_account_has_a_number(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    """As in a container that is given any number; Python 3.13 raises another error for it."""
+
+    def nobody() -> str:
+        raise error("getpwuid(): uid not found: 61234")
+
+    for name in ("AWX_USER", "TOWER_USER", "SUDO_USER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert runs.who().partition("@")[0] == str(os.getuid())
