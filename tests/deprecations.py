@@ -3,7 +3,8 @@
 """Every run of Ansible in the tests is looked through for warnings of what will be gone.
 
 All of them count: what Ansible says of a play is about what the play, its roles and its plugins do, and it names a
-module or a line of YAML, rarely a collection. Where a test gives Ansible a file that it will not take for ever, it says so.
+module or a line of YAML, rarely a collection. Where a test gives Ansible a file that it will not take for ever, it says
+so.
 """
 
 from __future__ import annotations
