@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reading, runs
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Node
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.turn import Result, Turn
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.turn import Result, Turn, crashed
 
 _OPTIONS = {
     "phase": {
@@ -52,28 +52,31 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         _validated, options = self.validate_argument_spec(argument_spec=_OPTIONS)
         state = RunState(variables)
-        node = Node(self, variables, state.settings)
         if options["phase"] == "read":
             # A verification before a switch reads the node anew; of these two, this reading is the one from before.
-            result.update(reading.read(node, verification=options["purpose"] != "upgrade"))
+            result.update(
+                reading.read(Node(self, variables, state.settings), verification=options["purpose"] != "upgrade")
+            )
             return result
+        node: Node | None = None
+        turn: Turn | None = None
         try:
+            node = Node(self, variables, state.settings)
             turn = Turn(
                 node, state.host, state.plan, state.settings, state.facts, state.outcome, who=runs.who(variables)
             )
+            taken = self._take(turn, state, options)
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from None
-        try:
-            taken = self._take(turn, state, options)
         except Exception as error:  # noqa: BLE001
             # Whatever it is: raised, it would take with it how far the node is.
-            taken = turn.crashed(options["hook"] or options["phase"], error)
+            taken = crashed(turn.outcome if turn else state.outcome, options["hook"] or options["phase"], error)
             result["exception"] = traceback.format_exc()
         decision = state.decision
         named = decision is not None and state.host in decision["hosts"] and not state.is_late
         in_turn = named and taken.outcome["failure"] is None
         result.update(changed=taken.changed, outcome=taken.outcome, in_turn=in_turn)
-        if node.connection_losses:
+        if node is not None and node.connection_losses:
             result["connection_losses"] = node.connection_losses
         if taken.diff:
             result["diff"] = taken.diff

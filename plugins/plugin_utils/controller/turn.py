@@ -166,11 +166,6 @@ class Turn:
             return Result(self._outcome, self._changed, f"{error.task}: {error}")
         return self._result()
 
-    def crashed(self, phase: str, error: Exception) -> Result:
-        """The turn ended in an error that is none of the node's; what was done until then is in the outcome."""
-        told = {"msg": f"An error in emqx.fleet itself, {type(error).__name__}: {error}"}
-        return self._told(phase, _StepError(phase, told))
-
     def nothing(self, keep: bool = False) -> Result:
         """No turn; with ``keep`` the reservation is renewed where it is time."""
         return self._keep() if keep else self._result()
@@ -430,8 +425,7 @@ class Turn:
 
     def _told(self, phase: str, error: _StepError) -> Result:
         """A failure before anything was done on the node."""
-        told = {**error.told, "message": str(error), "task": error.task}
-        self._outcome = outcomes.fail(self._outcome, phase, told)
+        self._outcome = outcomes.fail(self._outcome, phase, _in_words(error))
         return Result(self._outcome, self._changed, f"{error.task}: {error}")
 
     def _failed(self, phase: str, error: _StepError) -> Result:
@@ -444,7 +438,7 @@ class Turn:
             },
             _SHORT,
         )
-        told = {**error.told, "message": str(error), "task": error.task}
+        told = _in_words(error)
         told.update({name: evidence.get(name) or [] for name in ("log", "crash_dumps")})
         after = evidence.get("facts") or None
         before = self._outcome["before"] or self._facts
@@ -472,6 +466,11 @@ class Turn:
         return Result(self._outcome, self._changed, diff=self._diff)
 
     @property
+    def outcome(self) -> Outcome:
+        """How far the node is, also in the middle of a turn."""
+        return self._outcome
+
+    @property
     def _may_downgrade(self) -> bool:
         return bool(self._settings["allow_downgrade"]) or self._plan["purpose"] == "rollback"
 
@@ -482,3 +481,13 @@ class Turn:
 
 #: Phases that are part of another one's decision.
 _DECIDED_AS = {"look": "switch"}
+
+
+def crashed(outcome: Outcome, phase: str, error: Exception) -> Result:
+    """A turn that ended in an error which is none of the node's; what was done until then is in the outcome."""
+    failure = _StepError(phase, {"msg": f"An error in emqx.fleet itself, {type(error).__name__}: {error}"})
+    return Result(outcomes.fail(outcome, phase, _in_words(failure)), message=f"{phase}: {failure}")
+
+
+def _in_words(error: _StepError) -> dict[str, Any]:
+    return {**error.told, "message": str(error), "task": error.task}

@@ -272,3 +272,15 @@ def test_an_error_of_our_own_does_not_lose_how_far_the_node_is(
     assert found["outcome"]["state"] == "failed"
     assert (found["outcome"]["failure"]["phase"], found["outcome"]["failure"]["message"]) == (phase, message)
     assert found["outcome"]["after"] == outcome["after"]
+
+
+def test_an_error_before_the_turn_does_not_either(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: Any) -> Any:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr(emqx_turn.runs, "who", broken)
+    found = task.run("stage", at("reserved"), "stage")
+    assert found["failed"]
+    assert found["outcome"]["state"] == "failed"
+    assert "uid not found" in found["outcome"]["failure"]["message"]
+    assert task.node.steps == []
