@@ -44,37 +44,33 @@ class Trouble(NamedTuple):
     staged: bool = False
 
 
-def in_the_plan(name: str, text: str, *says: str) -> Trouble:
-    """A hook that cannot be loaded is found before anything is touched."""
-    return Trouble(f"hook-{name}", says, hooks={"after_wave": text})
-
+#: Hooks that cannot be loaded, and what is said of each: all of them in one message, before anything is touched.
+BROKEN = {
+    "before_fleet": ("- name: A\n\tansible.builtin.debug:\n", "before_fleet.yml"),
+    "before_wave": ("name: A\n", "before_wave.yml"),
+    "before_node": ("- name: A\n  emqx.nothing.at_all:\n", "emqx.nothing.at_all"),
+    "after_node": ("- name: A\n  ansible.builtin.debug:\n  whenn: true\n", "whenn"),
+    "after_wave": ("- name: A\n  ansible.builtin.include_tasks: deeper.yml\n", "deeper.yml"),
+    "after_fleet": ("- name: A\n  ansible.builtin.include_role:\n    name: none_such\n", "none_such"),
+}
 
 TROUBLES = (
-    in_the_plan("yaml", "- name: A\n\tansible.builtin.debug:\n", "after_wave.yml"),
-    in_the_plan("no-list", "name: A\n", "after_wave.yml"),
-    in_the_plan("module", "- name: A\n  emqx.nothing.at_all:\n", "after_wave.yml", "emqx.nothing.at_all"),
-    in_the_plan("keyword", "- name: A\n  ansible.builtin.debug:\n  whenn: true\n", "after_wave.yml", "whenn"),
-    in_the_plan("nested", "- name: A\n  ansible.builtin.include_tasks: deeper.yml\n", "deeper.yml"),
-    in_the_plan("role", "- name: A\n  ansible.builtin.include_role:\n    name: none_such\n", "none_such"),
     Trouble(
-        "hook-missing", ("/nowhere/drain.yml",), settings={"emqx_upgrade_hooks": {"before_node": "/nowhere/drain.yml"}}
+        "hooks-broken",
+        (*BROKEN, *(says for _text, says in BROKEN.values())),
+        hooks={name: text for name, (text, _says) in BROKEN.items()},
     ),
     Trouble(
         "settings",
-        ("soak_interval", "client_loss_tolerance", "on_failure", "report_file", "beforenode"),
+        ("soak_interval", "client_loss_tolerance", "on_failure", "report_file", "beforenode", "/nowhere/drain.yml"),
         settings={
             "emqx_upgrade_soak_interval": "0",
             "emqx_upgrade_client_loss_tolerance": "1.5",
             "emqx_upgrade_on_failure": "rollbak_fleet",
             "emqx_upgrade_report_file": "/proc/none/report.json",
-            "emqx_upgrade_hooks": {"beforenode": "/etc/hostname"},
+            "emqx_upgrade_hooks": {"beforenode": "/etc/hostname", "before_node": "/nowhere/drain.yml"},
         },
     ),
-    Trouble("tags", ("swich", "switch"), options=("--tags", "swich")),
-    Trouble("skipped", ("plan",), options=("--skip-tags", "plan,stage,switch,commit")),
-    Trouble("in-the-middle", ("--start-at-task",), options=("--start-at-task", "Report | Show what happened")),
-    Trouble("nobody", ("blu",), settings={"emqx_upgrade_hosts": "blu"}),
-    Trouble("nobody-within", ("h3",), options=("--limit", "h3"), settings={"emqx_upgrade_hosts": "h1:h2"}),
     Trouble(
         "become",
         ("3 nodes (h1, h2, h3): the node could not be read:", "unknown user"),
