@@ -97,11 +97,12 @@ class NotKnown(NamedTuple):
 
 
 class SettingError(ValueError):
-    """A value that cannot be used, with all the reasons."""
+    """A value that cannot be used, with all the reasons; ``rest`` is what of it can still be looked at."""
 
-    def __init__(self, *problems: Problem) -> None:
+    def __init__(self, *problems: Problem, rest: Any = None) -> None:
         super().__init__(" ".join(problem.sentence() for problem in problems))
         self.problems = problems
+        self.rest = rest
 
 
 @dataclass(frozen=True)
@@ -275,6 +276,8 @@ def _read_host(
             settings[name] = _read_setting(name, option, variables.get(PREFIX + name))
         except SettingError as refused:
             problems += refused.problems
+            if refused.rest is not None:
+                settings[name] = refused.rest
     if settings.get("soak_interval") == 0 and settings.get("soak_seconds"):
         problems.append(_no_interval(settings["soak_seconds"]))
         del settings["soak_interval"]
@@ -529,9 +532,10 @@ def _dict(name: str, option: Mapping[str, Any], value: Any) -> dict[str, str]:
             )
         elif not _is_empty(path):
             found[str(hook)] = str(path).strip()
+    known = {hook: found[hook] for hook in HOOKS if hook in found}
     if problems:
-        raise SettingError(*problems)
-    return {hook: found[hook] for hook in HOOKS if hook in found}
+        raise SettingError(*problems, rest=known or None)
+    return known
 
 
 _READERS: Mapping[str, Callable[[str, Mapping[str, Any], Any], Any]] = {

@@ -396,7 +396,7 @@ def test_every_bad_setting_of_every_host_in_one_message(ask: Any, tmp_path: Path
             canary="nosuch",
             packages="https://me:secret@h/x.zip#sha256=1,/no/such",
             report_file="/proc/report.json",
-            hooks='{"before_node":"nosuch.yml"}',
+            hooks='{"beforenode":"x","before_node":"nosuch.yml"}',
             soak_interval=0,
         ),
         "-vvv",
@@ -404,7 +404,7 @@ def test_every_bad_setting_of_every_host_in_one_message(ask: Any, tmp_path: Path
     assert done.rc == 2
     words = done.text.replace('\\"', '"').replace("\\n", " ")
     for sentence in (
-        "Nothing was touched, because there are 9 problems with the settings: - ",
+        "Nothing was touched, because there are 10 problems with the settings: - ",
         "- emqx_upgrade_timeout is 'soon'; expected are whole seconds from 1 to 86400, or a time with its unit such as "
         "90s, 2m or 1h30m. Write, for example, emqx_upgrade_timeout=600. (On b1.)",
         "- emqx_upgrade_version is '4.4.18' on b1 and '4.4.19' on b2; expected is one value for the whole play. ",
@@ -415,6 +415,7 @@ def test_every_bad_setting_of_every_host_in_one_message(ask: Any, tmp_path: Path
         "a pattern for hosts of the play. Write, for example, emqx_upgrade_canary=1.",
         "- emqx_upgrade_packages names '/no/such', and there is nothing at /no/such; expected are zips and folders ",
         "- emqx_upgrade_report_file is '/proc/report.json', and nothing can be written into /proc (",
+        "- emqx_upgrade_hooks names the hook 'beforenode'; ",
         f"- emqx_upgrade_hooks names 'nosuch.yml' for before_node, and there is no such file in {tmp_path}; ",
         "- emqx_upgrade_soak_interval is 0 while emqx_upgrade_soak_seconds is 60; ",
         " Mend what is named here and run the same command again.",

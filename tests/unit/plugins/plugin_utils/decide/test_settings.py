@@ -248,6 +248,13 @@ def test_what_means_nothing(name: str, value: Any) -> None:
     assert set(settings.RULES) - set(found.settings["b1"]) == {name}
 
 
+def test_a_hook_of_a_wrong_name_hides_no_other() -> None:
+    """So that the files of the others are looked at, and one message tells of all."""
+    found = read(hooks={"befor_node": "x.yml", "after_node": "y.yml"})
+    assert len(found.problems.sentences()) == 1
+    assert found.settings["b1"]["hooks"] == {"after_node": "y.yml"}
+
+
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
