@@ -2,8 +2,8 @@
 # Copyright (c) 2026 emqx.fleet contributors
 """Every run of Ansible in the tests is looked through for warnings of what will be gone.
 
-All of them count: what Ansible says of a play is about what the play, its roles and its plugins do, and it names a module
-or a line of YAML, rarely a collection. Where a test gives Ansible a file that it will not take for ever, it says so.
+All of them count: what Ansible says of a play is about what the play, its roles and its plugins do, and it names a
+module or a line of YAML, rarely a collection. A test that gives Ansible a file that it will not take for ever says so.
 """
 
 from __future__ import annotations
