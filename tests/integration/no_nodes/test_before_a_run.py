@@ -201,7 +201,8 @@ CHOSEN: Sequence[tuple[str | list[str], list[str]]] = (
 @pytest.mark.parametrize("native", ["false", "true"])
 def test_hosts_of_strange_names(run: Play, tmp_path: Path, native: str) -> None:
     """One play for each pattern says whom it is for."""
-    told = json.dumps({"all": {"hosts": list(ODD)}, "group": {"hosts": ["Edge 1", "edge[1]"]}})
+    groups = {"all": {"hosts": list(ODD)}, "group": {"hosts": ["Edge 1", "edge[1]"]}}
+    told = json.dumps({**groups, "_meta": {"hostvars": {}}})
     program = tmp_path / "told"
     program.write_text(f"#!/bin/sh\necho '{told}'\n", encoding="utf-8")
     program.chmod(0o755)
