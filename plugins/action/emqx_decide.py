@@ -51,6 +51,8 @@ class ActionModule(ActionBase):
                 if options["ran"] and before and before["first"]
                 else None,
                 batches=before["batches"] if before and before["phase"] == phase and wave else None,
+                previous=state.latest_decision(),
+                silent=state.silent(),
             )
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from None

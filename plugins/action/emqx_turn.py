@@ -68,8 +68,10 @@ class ActionModule(ActionBase):
             taken = self._take(turn, state, options)
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from None
-        except Exception as error:  # noqa: BLE001
-            # Whatever it is: raised, it would take with it how far the node is.
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001
+            # Whatever it is, also the time-out of a task: raised, it would take with it how far the node is.
             taken = crashed(turn.outcome if turn else state.outcome, options["hook"] or options["phase"], error)
             result["exception"] = traceback.format_exc()
         decision = state.decision

@@ -160,7 +160,8 @@ class Decision(TypedDict):
     """Whether a phase (or a wave of it) begins, and with whom; the same for all nodes of the run.
 
     ``rank`` grows from one to the next, so that a host that was lost and comes back finds out what is over. ``first``
-    runs what is run once. ``final``: no later job of the same run has something to do.
+    runs what is run once. ``final``: no later job of the same run has something to do. ``due``: who has a turn by it,
+    or had it. ``silent``: whose turn in which phase ended without a result, so far.
     """
 
     phase: str
@@ -176,3 +177,5 @@ class Decision(TypedDict):
     parts: list[str]
     problems: list[str]
     lost: list[str]
+    due: list[str]
+    silent: dict[str, str]

@@ -22,6 +22,8 @@ STRICT = {
     "ANSIBLE_ANY_ERRORS_FATAL": "True",
     "ANSIBLE_STRATEGY": "free",
     "ANSIBLE_HOST_PATTERN_MISMATCH": "error",
+    # Seconds: less than a switch takes.
+    "ANSIBLE_TASK_TIMEOUT": "2",
 }
 LOST = """- name: Ask a host that is gone
   ansible.builtin.command: 'true'

@@ -80,10 +80,16 @@ class RunState:
         """The outcomes of all hosts of the plan."""
         return {host: _outcome(self._of(host)) for host in self.plan["nodes"]}
 
+    def latest_decision(self) -> Decision | None:
+        """The decision that was made last, on whatever host it was registered."""
+        decisions = [self._of(host).get(DECISION) or {} for host in self.plan["nodes"]]
+        found = max(decisions, key=lambda decision: int(decision.get("rank") or -1), default={})
+        return cast(Decision, found) if "rank" in found else None
+
     def latest_rank(self) -> int:
-        """The rank of the decision that was made last, on whatever host it was registered."""
-        decisions = (self._of(host).get(DECISION) or {} for host in self.plan["nodes"])
-        return max((int(decision.get("rank") or 0) for decision in decisions), default=0)
+        """The rank of the decision that was made last."""
+        found = self.latest_decision()
+        return found["rank"] if found else 0
 
     def problems(self) -> list[str]:
         """What went wrong with the run as a whole, as the decisions told that were registered on any host."""
@@ -92,6 +98,11 @@ class RunState:
     def lost(self) -> set[str]:
         """The hosts that were lost so far, also where they came back since."""
         return set(self._told("lost"))
+
+    def silent(self) -> dict[str, str]:
+        """The hosts whose turn ended without a result so far, with the phase of it."""
+        decisions = [self._of(host).get(DECISION) or {} for host in self.plan["nodes"]]
+        return {str(host): str(phase) for row in decisions for host, phase in (row.get("silent") or {}).items()}
 
     def _told(self, key: str) -> list[str]:
         decisions = (self._of(host).get(DECISION) or {} for host in self.plan["nodes"])

@@ -483,7 +483,7 @@ class Turn:
 _DECIDED_AS = {"look": "switch"}
 
 
-def crashed(outcome: Outcome, phase: str, error: Exception) -> Result:
+def crashed(outcome: Outcome, phase: str, error: BaseException) -> Result:
     """A turn that ended in an error which is none of the node's; what was done until then is in the outcome."""
     failure = _StepError(phase, {"msg": f"An error in emqx.fleet itself, {type(error).__name__}: {error}"})
     return Result(outcomes.fail(outcome, phase, _in_words(failure)), message=f"{phase}: {failure}")

@@ -36,6 +36,7 @@ _DROPPED_OUT_MESSAGE = (
     "it dropped out of the run before it was done with its turn, for example because a task of a hook lost the "
     "connection."
 )
+_SILENT_MESSAGE = "its turn ended without a result, as when a task_timeout of Ansible ends it; see what the node runs."
 _LOST = "the connection to {0}, on which it ran, was lost"
 _NUMBER = re.compile(r"^(\d+)\s*(%?)$")
 
@@ -321,13 +322,16 @@ def decide(
     ran: Ran | None = None,
     batches: Sequence[Sequence[str]] | None = None,
     lost: Collection[str] = (),
+    previous: Decision | None = None,
+    silent: Mapping[str, str] | None = None,
 ) -> Decision:
     """Whether a phase begins, or a wave of it, and with which nodes.
 
     ``alive``: hosts that Ansible still works on; None for all. ``lost``: hosts that it lost before, also where they
     came back. ``ran``: a hook for many nodes that was just run; where its host was lost meanwhile, the hook failed.
-    ``batches``: those of a rollback that is under way. A rollback that a failure ordered goes on whatever fails; one
-    that was planned stops when the budget is used up.
+    ``batches``: those of a rollback that is under way. ``previous``: the decision before this one; whoever had a turn
+    by it and told nothing of it has failed. ``silent``: those of whom that was found before. A rollback that a failure
+    ordered goes on whatever fails; one that was planned stops when the budget is used up.
     """
     problems = _problems(outcomes)
     gone = {host for host in plan["nodes"] if host in lost or (alive is not None and host not in alive)}
@@ -335,6 +339,11 @@ def decide(
         told = note_hook_failure(outcomes.get(ran.host) or new(), ran.hook, wave, _LOST.format(ran.host))
         outcomes = {**outcomes, ran.host: told}
         problems.append(str(_hook_failure(told["hook_failures"][-1])["message"]))
+    silent = {**(silent or {}), **_silent(plan, outcomes, phase, wave, previous, gone)}
+    for host, missed in silent.items():
+        outcome = outcomes.get(host) or new()
+        if not _told(outcome, missed) and outcome["state"] in PHASES[missed].begins:
+            outcomes = {**outcomes, host: fail(outcome, missed, {"message": _SILENT_MESSAGE})}
     planned_back = plan["purpose"] == "rollback"
     view = judged(plan, outcomes, phase, wave if phase == "switch" else 0, gone)
     back = [] if phase != "rollback" else way_back(plan, view, rules) if batches is None else batches
@@ -357,7 +366,48 @@ def decide(
         "parts": list(rules.parts),
         "problems": problems,
         "lost": sorted(gone),
+        "due": _due(phase, wave, hosts, ran, previous),
+        "silent": dict(silent),
     }
+
+
+def _due(phase: str, wave: int, hosts: list[str], ran: Ran | None, previous: Decision | None) -> list[str]:
+    """Who has a turn by a decision, or had it where a hook came after that."""
+    if phase not in PHASES:
+        return []
+    if ran is not None and previous is not None and not PHASES[ran.hook].before_switch:
+        return list(previous.get("due") or ()) if (previous["phase"], previous["wave"]) == (phase, wave) else []
+    return hosts
+
+
+def _silent(
+    plan: Plan,
+    outcomes: Mapping[str, Outcome | None],
+    phase: str,
+    wave: int,
+    previous: Decision | None,
+    gone: Collection[str],
+) -> dict[str, str]:
+    """The nodes whose turn by the decision before ended without a result (host -> phase); not those that were lost."""
+    if previous is None or (previous["phase"], previous["wave"]) == (phase, wave):
+        return {}
+    missed = previous["phase"]
+    found = {}
+    for host in previous.get("due") or ():
+        outcome = outcomes.get(host) or new()
+        if host in gone or _told(outcome, missed) or not is_changed(plan["nodes"][host]):
+            continue
+        if outcome["state"] in PHASES[missed].begins:
+            found[host] = missed
+    return found
+
+
+def _told(outcome: Outcome, phase: str) -> bool:
+    """Whether the node told of a failure in the phase, or of an earlier one where that keeps it from having a turn."""
+    failure = outcome["failure"]
+    if phase == "rollback":
+        return bool(outcome["rollback_message"]) or (failure is not None and failure["phase"] == "rollback")
+    return failure is not None
 
 
 def _problems(outcomes: Mapping[str, Outcome | None]) -> list[str]:

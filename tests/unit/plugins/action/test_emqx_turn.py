@@ -284,3 +284,20 @@ def test_an_error_before_the_turn_does_not_either(task: Task, monkeypatch: pytes
     assert found["outcome"]["state"] == "failed"
     assert "uid not found" in found["outcome"]["failure"]["message"]
     assert task.node.steps == []
+
+
+def test_the_time_out_of_a_task_does_not_either(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    class TaskTimeoutError(BaseException):
+        """As Ansible raises it from a signal, which is no Exception."""
+
+    def ended(*_arguments: Any) -> Any:
+        raise TaskTimeoutError("2 s")
+
+    monkeypatch.setattr(task.node, "answer", ended)
+    found = task.run("switch", at("staged"), "switch", wave=1)
+    assert found["failed"]
+    assert found["outcome"]["failure"]["phase"] == "switch"
+    assert "TaskTimeoutError: 2 s" in found["outcome"]["failure"]["message"]
+    monkeypatch.setattr(task.node, "answer", lambda *_arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        task.run("switch", at("staged"), "switch", wave=1)

@@ -419,6 +419,8 @@ def test_a_phase_that_begins() -> None:
         "parts": ["plan", "stage", "switch", "commit"],
         "problems": [],
         "lost": [],
+        "due": ["a2", "b1"],
+        "silent": {},
     }
 
 
@@ -554,6 +556,71 @@ def test_the_last_look_is_for_all_whatever_happened() -> None:
     assert not decision["proceed"]
     assert decision["hosts"] == [*HOSTS, "r1"]
     assert decision["first"] == "a3"
+
+
+# Whose turn ended without a result
+
+
+SILENT = "its turn ended without a result, as when a task_timeout of Ansible ends it; see what the node runs."
+ENTIRE = [
+    ("reserve", 0, "planned", "stage", 0),
+    ("stage", 0, "reserved", "switch", 1),
+    ("switch", 1, "staged", "switch", 2),
+    ("switch", 2, "staged", "soak", 0),
+    ("soak", 0, "switched", "rollback", 0),
+    ("commit", 0, "soaked", "end", 0),
+]
+
+
+@pytest.mark.parametrize(("phase", "wave", "state", "upcoming", "next_wave"), ENTIRE)
+def test_who_had_a_turn_and_told_nothing_has_failed(
+    phase: str, wave: int, state: State, upcoming: str, next_wave: int
+) -> None:
+    """Also where nobody else shows that the phase was begun, as with a canary that is alone."""
+    found = fleet(state, **(ALL_SOAKED if phase == "commit" else {}))
+    first = decide(PLAN, found, phase, Rules(), wave)
+    assert first["proceed"], first
+    (silent, *others) = first["due"]
+    for host in others:
+        found[host] = advance(found[host] or at("planned"), phase)
+    second = decide(PLAN, found, upcoming, Rules(), next_wave, previous=first)
+    assert second["silent"] == {silent: phase}
+    assert second["proceed"] == (upcoming == "rollback")
+    assert (second["failures"][silent]["phase"], second["failures"][silent]["message"]) == (phase, SILENT)
+    third = decide(PLAN, found, "end", Rules(), previous=second, silent=second["silent"])
+    assert third["silent"] == {silent: phase}
+    assert third["failures"][silent]["phase"] == phase, "it is handed on until the node has it in its outcome"
+
+
+def test_a_way_back_that_ended_without_a_result_has_failed() -> None:
+    failed = failed_in("switch", before=OLD_FACTS, after=NEW_FACTS)
+    found = fleet("switched", a1=failed, a2=at("switched", after=NEW_FACTS))
+    rules = Rules("0", "rollback_fleet")
+    batches = decide(PLAN, found, "rollback", rules)["batches"]
+    last = len(batches)
+    assert "a1" in batches[last - 2]
+    first = decide(PLAN, found, "rollback", rules, last - 1, batches=batches)
+    second = decide(PLAN, found, "rollback", rules, last, batches=batches, previous=first)
+    assert second["silent"] == dict.fromkeys(first["due"], "rollback")
+    end = decide(PLAN, found, "end", rules, previous=second, silent=second["silent"])
+    assert end["failures"]["a1"]["phase"] == "switch", "what failed first is what is told"
+
+
+def test_a_hook_after_the_turns_does_not_hide_who_told_nothing() -> None:
+    found = fleet()
+    first = decide(PLAN, found, "switch", Rules(), 2)
+    found["a2"] = at("switched")
+    hook = decide(PLAN, found, "switch", Rules(), 2, ran=Ran("after_wave", "a2"), previous=first)
+    assert (hook["silent"], hook["due"]) == ({}, ["a2", "b1"])
+    assert decide(PLAN, found, "switch", Rules(), 3, previous=hook)["silent"] == {"b1": "switch"}
+    before = decide(PLAN, fleet(), "switch", Rules(), 2, ran=Ran("before_wave", "a2"), previous=first)
+    assert before["due"] == ["a2", "b1"]
+
+
+def test_who_was_not_let_go_owes_nothing() -> None:
+    stopped = decide(PLAN, fleet(a1=failed_in("switch")), "switch", Rules(), 2)
+    assert (stopped["proceed"], stopped["due"]) == (False, [])
+    assert decide(PLAN, fleet(a1=failed_in("switch")), "switch", Rules(), 3, previous=stopped)["silent"] == {}
 
 
 # Who ran a hook for many and was lost

@@ -5,7 +5,8 @@
 """Random fleets are planned and "run" with random failures: no rule of the roll-out is broken.
 
 The runner below calls the shipped state machine in the order of the playbook, as the role's tasks do, and makes up only
-what happens on the nodes: it fails at random, loses hosts at random, and sometimes loses those that run a hook for all.
+what happens on the nodes: it fails at random, loses hosts at random, sometimes those that run a hook for all, and now
+and then a turn ends without a word of what became of it.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Simulation:
         self.rules = Rules(self.chance.choice(["0", "0", "1", "3", "10%", "50%"]), self.policy)
         self.failure_rate = self.chance.choice([0.0, 0.02, 0.1, 0.5])
         self.lost_rate = self.chance.choice([0.0, 0.02, 0.1, 0.3])
+        self.silent_rate = self.chance.choice([0.0, 0.0, 0.02, 0.2])
         self.hooks = self.chance.random() < 0.5
         sizes: list[int | str] = [0, 0, 1, 4, "25%"]
         canaries: list[int | str] = [0, 1, 2, "10%"]
@@ -65,6 +67,8 @@ class Simulation:
         )
         self.outcomes: dict[str, Outcome] = {}
         self.alive = set(self.plan["nodes"])
+        self.silent: set[str] = set()
+        self.previous: Decision | None = None
         self.halted_at: int | None = None
         self.batches: list[list[str]] = []
         self.failed_hooks: list[tuple[str, int]] = []
@@ -97,7 +101,20 @@ class Simulation:
         return [host for host, node in self.plan["nodes"].items() if outcomes.is_changed(node)]
 
     def decide(self, phase: str, wave: int = 0, **more: Any) -> Decision:
-        return outcomes.decide(self.plan, self.outcomes, phase, self.rules, wave, alive=self.alive, **more)
+        lost = self.previous["lost"] if self.previous else []
+        self.previous = outcomes.decide(
+            self.plan,
+            self.outcomes,
+            phase,
+            self.rules,
+            wave,
+            alive=self.alive,
+            lost=lost,
+            previous=self.previous,
+            silent=self.previous["silent"] if self.previous else None,
+            **more,
+        )
+        return self.previous
 
     def turns(self, decision: Decision) -> list[str]:
         """Every host takes note of the decision; gives those that have a turn, as ``controller.turn`` sees it."""
@@ -130,7 +147,7 @@ class Simulation:
         for wave in self.plan["waves"]:
             self._wave(wave["number"])
         for host in self.turns(self.decide("soak")):
-            if not self._step(host, "soak"):
+            if not self._step(host, "soak") and host not in self.silent:
                 self.outcomes[host] = dict(self.outcomes[host], after=self.nodes[host].facts())  # type: ignore[assignment]
         decision = self.decide("rollback")
         self.batches = decision["batches"]
@@ -182,6 +199,12 @@ class Simulation:
         """Whether it failed; a switch that fails may have been done all the same."""
         node = self.nodes[host]
         failed = self.fails()
+        if not permanent and self.chance.random() < self.silent_rate:
+            self.silent.add(host)
+            if running and failed:
+                node.running = running
+                node.switches += 1
+            return False
         if running and (not failed or self.chance.random() < 0.5):
             node.running = running
             node.switches += 1
@@ -192,7 +215,8 @@ class Simulation:
                 self.outcome(host), phase, {"message": "as it came"}, after=node.facts()
             )
         else:
-            self.outcomes[host] = outcomes.advance(self.outcome(host), phase, after=node.facts())
+            read = {} if phase == "stage" else {"after": node.facts()}
+            self.outcomes[host] = outcomes.advance(self.outcome(host), phase, **read)
         return failed
 
     def _go_back(self, host: str) -> None:
@@ -227,8 +251,10 @@ def test_no_rule_is_broken(seed: int) -> None:
 
     # A wave begins only within the budget, and no node of it before the hook that it waits for.
     lost = set(plan["nodes"]) - run.alive
+    assert set(run.end["silent"]) <= run.silent
     final = outcomes.judged(plan, run.outcomes, lost=lost)
     broken = {host for host, outcome in final.items() if outcomes.is_failed(outcome)}
+    assert run.silent <= broken, "a turn that ended without a word passed for a good one"
     if run.halted_at is not None:
         assert all(run.nodes[host].switches == 0 for wave in waves[run.halted_at - 1 :] for host in wave)
     for hook, number in run.failed_hooks:
@@ -249,7 +275,8 @@ def test_no_rule_is_broken(seed: int) -> None:
     back = [host for batch in run.batches for host in batch]
     assert len(back) == len(set(back))
     assert set(back) <= changing
-    assert not {host for host in back if run.before_rollback[host] == OLD and run.nodes[host].switches == 0} & run.alive
+    known = run.alive - run.silent
+    assert not {host for host in back if run.before_rollback[host] == OLD and run.nodes[host].switches == 0} & known
     if run.policy == "stop" or (run.policy in ("rollback_wave", "rollback_fleet") and not run.halted):
         assert back == []
     if run.policy == "rollback_node":
@@ -275,6 +302,7 @@ def test_the_runs_differ() -> None:
         *(("halted, gone back", halted, back) for halted in (False, True) for back in (False, True)),
         ("halted before the end", True), ("halted before the end", False),
         ("a host was lost", True), ("a host was lost", False),
+        ("a turn ended silently", True), ("a turn ended silently", False),
         *(("hook", name) for name in ("before_fleet", "before_wave", "after_wave")),
     }  # fmt: skip
     seen: set[tuple[Any, ...]] = set()
@@ -286,6 +314,7 @@ def test_the_runs_differ() -> None:
             ("halted, gone back", run.halted, bool(run.batches)),
             ("halted before the end", run.halted_at is not None),
             ("a host was lost", len(run.alive) < len(run.plan["nodes"])),
+            ("a turn ended silently", bool(run.silent)),
             *(("hook", row["hook"]) for outcome in run.outcomes.values() for row in outcome["hook_failures"]),
         }
         if seen == ways:
