@@ -87,6 +87,19 @@ def test_task_by_task() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_no_play_leaves_to_a_configuration_what_would_end_it_in_its_middle(path: Path) -> None:
+    for play in yaml.safe_load(path.read_text(encoding="utf-8")):
+        told = {key: play.get(key) for key in ("gather_facts", "any_errors_fatal", "strategy", "timeout")}
+        assert told == {
+            "gather_facts": False,
+            "any_errors_fatal": False,
+            "strategy": "ansible.builtin.linear",
+            "timeout": 0,
+        }
+        assert not {"serial", "max_fail_percentage", "ignore_errors", "ignore_unreachable"} & set(play)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
 def test_all_plays_of_a_playbook_are_for_the_same_hosts(path: Path) -> None:
     """The report must be for those that were worked on, however the pattern is written."""
     patterns = {play["hosts"] for play in yaml.safe_load(path.read_text(encoding="utf-8"))}
