@@ -28,7 +28,7 @@ endif
 # Fast, and all of them are run even if one fails.
 CHECK_STAGES := format ruff types lint-shell lint documents unit unit-oldest
 # In this order, up to the first that fails. `leftovers` stays last.
-TEST_STAGES := $(CHECK_STAGES) unit-broker-side rounds sanity galaxy contract lab integration molecule matrix demo-test leftovers
+TEST_STAGES := $(CHECK_STAGES) unit-broker-side rounds sanity galaxy contract lab no-nodes integration molecule matrix demo-test leftovers
 
 # Options for pytest, as in `make unit PYTEST="-k relup -x"`.
 PYTEST ?=
@@ -125,8 +125,12 @@ lab: setup ## the lab itself: hosts, faults, clients
 	@pytest tests/lab $(PYTEST)
 
 .PHONY: integration
-integration: setup install broker ## modules, roles and playbooks, against test brokers and without
-	@pytest tests/integration $(PYTEST)
+integration: setup install broker ## modules, roles and playbooks, against test brokers
+	@pytest tests/integration --ignore tests/integration/no_nodes $(PYTEST)
+
+.PHONY: no-nodes
+no-nodes: setup install ## Ansible's own commands on the collection, without a broker
+	@pytest tests/integration/no_nodes -n 2 $(PYTEST)
 
 .PHONY: molecule
 molecule: setup install broker ## the scenarios in extensions/molecule
