@@ -117,8 +117,8 @@ galaxy: setup ## build, import as Galaxy does, documentation, changelog
 	@scripts/galaxy
 
 .PHONY: contract
-contract: setup ## the test broker against recordings of the real EMQX
-	@pytest tests/contract -n 2 $(PYTEST)
+contract: setup ## the test broker against recordings of the real EMQX; what nodes are asked, in real Erlang
+	@pytest tests/contract tests/erlang -n 2 $(PYTEST)
 
 .PHONY: lab
 lab: setup ## the lab itself: hosts, faults, clients
