@@ -74,7 +74,7 @@ options:
     type: float
     default: 120
   passed_over:
-    description: Reservations that do not count, by their RV(others[].identity); set by the action plugin.
+    description: Reservations that do not count, by the C(identity) of each in RV(others); set by the action plugin.
     type: list
     elements: str
     default: []
@@ -156,7 +156,8 @@ def main() -> None:
             controller=dict(type="str"),
             controller_process=dict(type="str"),
             reconnect_timeout=dict(type="float", default=120),
-            passed_over=dict(type="list", elements="str", default=[]),
+            # By its name it might be a password, which it is not.
+            passed_over=dict(type="list", elements="str", default=[], no_log=False),
             look_first=dict(type="bool", default=False),
             executable=dict(type="path"),
             timeout=dict(type="float", default=600),

@@ -37,7 +37,6 @@ class Node(Protocol):
 
     def run(self, module_name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """The module's result."""
-        ...
 
 
 def reserve(

@@ -20,9 +20,13 @@ GROUPS = {"all": ["b1", "b2", "c1"], "ungrouped": [], "web": ["b1", "b2"], "db":
 
 
 def refusals(
-    pattern: str, limit: str | None = None, phases: Any = tags.PHASES, groups: Any = GROUPS, **given: Any
+    pattern: str, limit: str | None = None, phases: Any = tags.PHASES, groups: Any = None, **given: Any
 ) -> list[str]:
-    variables = {"groups": groups, "ansible_limit": limit, "ansible_inventory_sources": ("/etc/inv", "/etc/more")}
+    variables = {
+        "groups": groups or GROUPS,
+        "ansible_limit": limit,
+        "ansible_inventory_sources": ("/etc/inv", "/etc/more"),
+    }
     given.setdefault("args", ("emqx.fleet.upgrade",))
     return play_hosts.refusals([pattern], variables, given, phases, DataLoader())
 
