@@ -293,11 +293,14 @@ def test_the_time_out_of_a_task_does_not_either(task: Task, monkeypatch: pytest.
     def ended(*_arguments: Any) -> Any:
         raise TaskTimeoutError("2 s")
 
+    def interrupted(*_arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(task.node, "answer", ended)
     found = task.run("switch", at("staged"), "switch", wave=1)
     assert found["failed"]
     assert found["outcome"]["failure"]["phase"] == "switch"
     assert "TaskTimeoutError: 2 s" in found["outcome"]["failure"]["message"]
-    monkeypatch.setattr(task.node, "answer", lambda *_arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(task.node, "answer", interrupted)
     with pytest.raises(KeyboardInterrupt):
         task.run("switch", at("staged"), "switch", wave=1)

@@ -23,7 +23,7 @@ def refusals(
     pattern: str, limit: str | None = None, phases: Any = tags.PHASES, groups: Any = None, **given: Any
 ) -> list[str]:
     variables = {
-        "groups": groups or GROUPS,
+        "groups": GROUPS if groups is None else groups,
         "ansible_limit": limit,
         "ansible_inventory_sources": ("/etc/inv", "/etc/more"),
     }
