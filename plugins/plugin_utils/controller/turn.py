@@ -485,7 +485,15 @@ _DECIDED_AS = {"look": "switch"}
 
 def crashed(outcome: Outcome, phase: str, error: BaseException) -> Result:
     """A turn that ended in an error which is none of the node's; what was done until then is in the outcome."""
-    failure = _StepError(phase, {"msg": f"An error in emqx.fleet itself, {type(error).__name__}: {error}"})
+    said = f"{type(error).__name__}: {error}"
+    if isinstance(error, Exception):
+        message = f"An error in emqx.fleet itself, {said}"
+    else:
+        # Ansible raises its time-outs so that nobody handles them by mistake.
+        message = (
+            f"The turn was cut off by a timeout for tasks of Ansible's ({said}); what was begun goes on on the node."
+        )
+    failure = _StepError(phase, {"msg": message})
     return Result(outcomes.fail(outcome, phase, _in_words(failure)), message=f"{phase}: {failure}")
 
 
