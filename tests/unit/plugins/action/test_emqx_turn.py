@@ -301,8 +301,8 @@ def test_the_time_out_of_a_task_does_not_either(task: Task, monkeypatch: pytest.
     assert found["failed"]
     assert found["outcome"]["failure"]["phase"] == "switch"
     assert found["outcome"]["failure"]["message"] == (
-        "The turn was cut off by a timeout for tasks of Ansible's (TaskTimeoutError: 2 s); what was begun goes on on the "
-        "node."
+        "The turn was cut off by a timeout for tasks of Ansible's (TaskTimeoutError: 2 s); what was begun goes on on "
+        "the node."
     )
     monkeypatch.setattr(task.node, "answer", interrupted)
     with pytest.raises(KeyboardInterrupt):
