@@ -26,7 +26,7 @@ export PY_COLORS := 0
 endif
 
 # Fast, and all of them are run even if one fails.
-CHECK_STAGES := format ruff types lint-shell lint documents unit unit-oldest
+CHECK_STAGES := format ruff types lint-shell lint documents unit
 # In this order, up to the first that fails. `leftovers` stays last.
 TEST_STAGES := $(CHECK_STAGES) unit-broker-side rounds sanity galaxy contract lab no-nodes integration molecule matrix demo-test leftovers
 
