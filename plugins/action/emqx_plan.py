@@ -18,10 +18,11 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import packa
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.gates import DEFAULT_MAX_CLOCK_SKEW
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import PlanError, PlanOptions, build_plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Purpose
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import plan_table
 
 _OPTIONS = {
-    "purpose": {"type": "str", "choices": ["upgrade", "commit", "rollback"], "default": "upgrade"},
+    "purpose": {"type": "str", "choices": ["upgrade", "plan", "commit", "rollback"], "default": "upgrade"},
     "version": {"type": "str"},
     "packages": {"type": "list", "elements": "str", "default": []},
     "download_dir": {"type": "str", "default": "~/.cache/emqx-fleet/packages"},
@@ -50,7 +51,7 @@ class ActionModule(ActionBase):
         _validated, options = self.validate_argument_spec(argument_spec=_OPTIONS)
         checked = options["settings"] or {}
         settings = {**options, **{name: checked[name] for name in options if name in checked}}
-        purpose = options["purpose"]
+        purpose: Purpose = "upgrade" if options["purpose"] == "plan" else options["purpose"]
         run_id = settings["run_id"] or f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
         read = self._facts(options["facts_variable"], variables)
         take_over = list(checked.get("take_over") or ())

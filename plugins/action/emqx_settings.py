@@ -54,7 +54,7 @@ class ActionModule(ActionBase):
             Display().warning(warning)
         run, skip = variables.get("ansible_run_tags") or ("all",), variables.get("ansible_skip_tags") or ()
         own = set(self._task.tags) - {"always", *tags.PHASES}
-        phases = tags.chosen(run, skip, own)
+        phases = ["plan"] if arguments["purpose"] == "plan" else tags.chosen(run, skip, own)
         message = read.problems.message()
         if message:
             if arguments["purpose"] in _REPORT and not self._task.check_mode:

@@ -39,7 +39,7 @@ _OPTIONS = {
     "verify": {"type": "bool", "default": True},
     "hook": {"type": "str", "default": ""},
     "message": {"type": "str", "default": ""},
-    "purpose": {"type": "str", "choices": ["upgrade", "commit", "rollback"], "default": "upgrade"},
+    "purpose": {"type": "str", "choices": ["upgrade", "plan", "commit", "rollback"], "default": "upgrade"},
 }
 
 
@@ -54,9 +54,8 @@ class ActionModule(ActionBase):
         state = RunState(variables)
         if options["phase"] == "read":
             # A verification before a switch reads the node anew; of these two, this reading is the one from before.
-            result.update(
-                reading.read(Node(self, variables, state.settings), verification=options["purpose"] != "upgrade")
-            )
+            verification = options["purpose"] in ("commit", "rollback")
+            result.update(reading.read(Node(self, variables, state.settings), verification))
             return result
         node: Node | None = None
         turn: Turn | None = None

@@ -23,9 +23,9 @@ attributes:
     support: none
 options:
   purpose:
-    description: What is planned.
+    description: What is planned. V(plan) is an upgrade that is only looked at.
     type: str
-    choices: [upgrade, commit, rollback]
+    choices: [upgrade, plan, commit, rollback]
     default: upgrade
   version:
     description:

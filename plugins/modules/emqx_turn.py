@@ -51,7 +51,7 @@ options:
   purpose:
     description: For O(phase=read), what the node is read for.
     type: str
-    choices: [upgrade, commit, rollback]
+    choices: [upgrade, plan, commit, rollback]
     default: upgrade
 notes:
   - For the role P(emqx.fleet.emqx_upgrade#role), whose registered variables it reads.

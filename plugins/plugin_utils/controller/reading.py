@@ -31,7 +31,8 @@ def read(
         facts = node.run("emqx_release_info", {"verification": verification}, 0)
         if facts.get("failed"):
             reason = facts.get("reason") or facts.get("msg") or "it did not say why"
-            return {"changed": False, "facts": {"msg": str(reason)}}
+            found = {"msg": str(reason), **({"unreachable": True} if facts.get("connection_lost") else {})}
+            return {"changed": False, "facts": found}
         run = facts.get("run")
         orphan = facts.get("operation") and (not run or runs.is_dead(run))
         if not orphan or clock() >= deadline:

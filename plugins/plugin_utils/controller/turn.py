@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reservation
@@ -199,7 +199,7 @@ class Turn:
         else:
             told = reservation.give_up(self._node, run_id)
         kept = {"kept": True, "message": str(told.get("msg") or "")} if told.get("failed") else None
-        self._outcome = {**self._outcome, "reservation": kept}  # type: ignore[typeddict-item]
+        self._outcome = outcomes.note(self._outcome, reservation=kept)
         return self._result()
 
     # What they do
@@ -262,10 +262,7 @@ class Turn:
         reading = self._verify_against(before, self._planned["to"], boots, accept=more)
         self._heed("Verify that nobody notices", reading)
         changes = {"before": before, "after": reading.facts, "renewed": self._clock()}
-        if last:
-            self._outcome = outcomes.advance(outcome, "soak", **changes)
-        else:
-            self._outcome = {**outcome, **changes}  # type: ignore[typeddict-item]
+        self._outcome = outcomes.advance(outcome, "soak", **changes) if last else outcomes.note(outcome, **changes)
 
     def _commit(self) -> None:
         self._renew("Renew the reservation")
@@ -316,7 +313,7 @@ class Turn:
         version: str,
         state: str,
         hop: Mapping[str, Any] | None = None,
-        key: str = "actions",
+        key: Literal["actions", "commit_actions"] = "actions",
         allow_downgrade: bool | None = None,
     ) -> dict[str, Any]:
         """Bring a release into a state; what was done is kept in the outcome also where it failed."""
@@ -337,8 +334,8 @@ class Turn:
         )
         if told.get("diff"):
             self._diff.append(told["diff"])
-        rows = [*self._outcome[key], *(told.get("actions") or [])]  # type: ignore[literal-required]
-        self._outcome = {**self._outcome, key: rows}  # type: ignore[misc]
+        rows = [*self._outcome[key], *(told.get("actions") or [])]
+        self._outcome = outcomes.note(self._outcome, **{key: rows})
         return self._must(task, told)
 
     def _verify(self, checks_of: Callable[[dict[str, Any]], Sequence[verdicts.Check]]) -> Reading:
@@ -371,7 +368,7 @@ class Turn:
             raise _StepError(task, reading.error)
         if reading.message:
             checks = [check.as_dict() for check in reading.checks]
-            self._outcome = {**self._outcome, "checks": checks}
+            self._outcome = outcomes.note(self._outcome, checks=checks)
             raise _StepError(task, {"msg": reading.message})
 
     def _reserve(self, task: str, verify_cluster: bool) -> None:
@@ -417,7 +414,7 @@ class Turn:
             return self._result()
         told = reservation.renew(self._node, self._plan["run_id"], lease=lease, sleep=self._sleep, who=self._who)
         if not told.get("failed"):
-            self._outcome = {**self._outcome, "renewed": self._clock()}
+            self._outcome = outcomes.note(self._outcome, renewed=self._clock())
         # A node that cannot be had just now is asked again at its turn, which proves that it is this run's.
         return self._result()
 
@@ -460,7 +457,7 @@ class Turn:
         found = self._node.run("emqx_release_info", {"old_code": False}, _SHORT)
         reached = not found.get("failed")
         after = found if reached else self._outcome["after"] if not outcomes.is_failed(self._outcome) else None
-        self._outcome = {**self._outcome, "after": after, "reached": reached}
+        self._outcome = outcomes.note(self._outcome, after=after, reached=reached)
 
     def _result(self) -> Result:
         return Result(self._outcome, self._changed, diff=self._diff)

@@ -4,8 +4,8 @@
 
 """The state machine of a run: how far each node is, what takes it further, and whether the run goes on. Pure functions.
 
-:data:`PHASES` is the one table of it. A node's outcome is changed only by :func:`advance`, :func:`fail` and
-:func:`note_hook_failure`; whether a phase begins is decided only by :func:`decide`, from the plan and all outcomes.
+:data:`PHASES` is the one table of it. A node's outcome is changed only by :func:`advance`, :func:`fail`, :func:`note`
+and :func:`note_hook_failure`; whether a phase begins is decided only by :func:`decide`, from the plan and all outcomes.
 """
 
 from __future__ import annotations
@@ -180,6 +180,13 @@ def make_failure(phase: str, told: Mapping[str, Any]) -> Failure:
         "log": list(told.get("log") or ()),
         "crash_dumps": list(told.get("crash_dumps") or ()),
     }
+
+
+def note(outcome: Outcome, **changes: Any) -> Outcome:
+    """The outcome with more that is known of the node: it got no further by that. Raises TransitionError."""
+    if {"state", "failure"} & set(changes):
+        raise TransitionError("state and failure are changed by a phase alone")
+    return cast(Outcome, {**outcome, **changes})
 
 
 def note_hook_failure(outcome: Outcome, hook: str, wave: int, message: str) -> Outcome:

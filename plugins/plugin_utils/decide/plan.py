@@ -35,6 +35,8 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import (
 
 #: Statuses of a release that is on the node and can be switched to without a package.
 _ON_THE_NODE = ("old", "unpacked", "permanent")
+#: Reasons of nodes that could not be read; most of them say the same.
+_REASONS_SHOWN = 3
 _VERBS = {"commit": "commit", "rollback": "go back to"}
 _LOOPBACK = re.compile(r"@(?:127\.|localhost\b|::1\b|\[::1\])")
 
@@ -345,7 +347,9 @@ def _with_targets(options: PlanOptions, facts: Mapping[str, NodeFacts]) -> PlanO
     found = find(facts, options.target)
     target = options.target or purposes.most_common(found)
     if target is None:
-        raise PlanError(f"No node of the play can be read and has a version to {_VERBS[options.purpose]}.")
+        told = [f"{host}: {str(row['msg']).strip()}" for host, row in facts.items() if row.get("msg")]
+        why = f" The first said: {' / '.join(told[:_REASONS_SHOWN])}" if told else ""
+        raise PlanError(f"No node of the play can be read and has a version to {_VERBS[options.purpose]}.{why}")
     running = {host: str(facts[host]["running"]) for host in facts if facts[host].get("running")}
     if running and not found and target not in running.values() and emqx_version.is_valid(target):
         more = ", so there is none to commit" if options.purpose == "commit" else f", or has it to {_VERBS['rollback']}"

@@ -118,7 +118,7 @@ def _node(plan: Plan, planned: PlanNode, outcome: Outcome, rules: Rules) -> dict
     failure: Mapping[str, Any] = outcome["failure"] or {}
     return {
         "result": _result(plan, planned, outcome, rules),
-        "reached": outcome["reached"],
+        "reached": outcome["reached"] and planned["node"] is not None,
         "from": planned["from"],
         "to": planned["to"],
         "running": after.get("running"),
@@ -207,6 +207,8 @@ def _message(
         parts.append(
             f"These nodes were in their turn, so look what they run: {listed(by_result['in_turn'], _NAMES_SHOWN)}."
         )
+    # Of a plan that was refused some nodes may not have been read at all; the refusal says which.
+    left = left if plan["feasible"] else []
     untouched = [host for host in left if nodes[host]["reached"]]
     if untouched:
         parts.append(f"These nodes were not touched: {listed(untouched, _NAMES_SHOWN)}.")

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import text_table
 
 Facts = Mapping[str, Any]
 
+_NAMES_SHOWN = 20
 HEADER = ("host", "state", "edition", "runs", "boots", "others", "clients", "cluster", "uncommitted for")
 
 
@@ -22,6 +24,17 @@ def lines(facts_by_host: Mapping[str, Facts]) -> list[str]:
     text = text_table.lines(HEADER, rows)
     remarks = [f"{host}: {remark}" for host, facts in sorted(facts_by_host.items()) for remark in attention(facts)]
     return text + ([""] + remarks if remarks else [])
+
+
+def unread(facts_by_host: Mapping[str, Facts]) -> str:
+    """Which nodes could not be read, in words; empty where all could."""
+    hosts = sorted(host for host, facts in facts_by_host.items() if "state" not in facts)
+    if not hosts:
+        return ""
+    return (
+        f"These nodes could not be read, so what they run is not known: {listed(hosts, _NAMES_SHOWN)}. Make their "
+        "hosts reachable, or leave them out with --limit."
+    )
 
 
 def attention(facts: Facts) -> list[str]:

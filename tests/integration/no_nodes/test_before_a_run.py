@@ -445,6 +445,27 @@ def test_a_way_out_does_not_fail_for_what_it_does_not_need(ask: Any, tmp_path: P
     assert ask(*options(timeout="soon"), "-e", f"purpose={purpose}")[0].rc == 2
 
 
+@pytest.mark.parametrize("playbook", ["status", "plan", "upgrade", "commit", "rollback", "cleanup"])
+def test_no_playbook_is_green_where_no_host_can_be_reached(run: Play, tmp_path: Path, playbook: str) -> None:
+    """No host answers at that port; of such a fleet nothing is known, so nothing is said of it."""
+    (tmp_path / "away").write_text("b1 ansible_host=127.0.0.1 ansible_port=1\n", encoding="utf-8")
+    (tmp_path / "packages/emqx-4.4.19-otp25.2.3-1-debian12-amd64.zip").write_bytes(b"")
+    version = {} if playbook in ("commit", "rollback") else {"version": "4.4.19"}
+    given = options(**{"version": None, **version}, report_file="report.json", reconnect_timeout=0)
+    done = run(f"emqx.fleet.{playbook}", *given, inventory="away")
+    assert done.rc == 2, done.text
+    assert "b1" in done.text
+    assert "Connection refused" in done.text
+    assert "not touched" not in done.text
+    report = tmp_path / "report.json"
+    # What ends with a report has one of the refusal as well.
+    assert report.exists() == (playbook in ("upgrade", "commit", "rollback")), done.text
+    if report.exists():
+        told = json.loads(report.read_text(encoding="utf-8"))
+        assert (told["ok"], told["ended"]) == (False, True)
+        assert "not touched" not in told["message"]
+
+
 def test_hooks_are_found_beside_the_playbook_and_the_inventory(ask: Any, tmp_path: Path) -> None:
     for folder, hook in {"books": "a", "stock": "b"}.items():
         (tmp_path / folder).mkdir()

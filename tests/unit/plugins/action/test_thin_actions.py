@@ -272,6 +272,7 @@ def test_settings_of_every_host_with_the_parts_of_the_run(settings_of: Callable[
     assert not result.get("failed"), result
     assert (result["settings"]["a1"]["version"], result["settings"]["a1"]["soak_seconds"]) == ("4.4.19", 120)
     assert result["phases"] == ["plan", "stage", "switch", "commit"]
+    assert settings_of("plan", version="4.4.19", packages="packages")["phases"] == ["plan"]
 
 
 def test_bad_settings_are_one_failure_and_replace_the_last_report(
@@ -286,4 +287,5 @@ def test_bad_settings_are_one_failure_and_replace_the_last_report(
     assert "Nothing was touched" in path.read_text()
     path.write_text('{"ok": true}')
     assert settings_of("status", timeout="soon", report_file=str(path))["failed"]
+    assert settings_of("plan", timeout="soon", report_file=str(path))["failed"]
     assert path.read_text() == '{"ok": true}', "a look at the fleet has no report"

@@ -59,7 +59,8 @@ def test_reads_the_node_once_and_compares_its_clock(verification: bool) -> None:
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_node_that_cannot_be_read_has_only_the_reason(kind: str) -> None:
     reader = Reader(FakeHost(info=FAILURES[kind]))
-    assert reader.read() == {"msg": FAILURES[kind].get("msg", "it did not say why")}
+    unreachable = {"unreachable": True} if kind == "lost" else {}
+    assert reader.read() == {"msg": FAILURES[kind].get("msg", "it did not say why"), **unreachable}
     assert reader.node.steps == ["info"]
 
 
@@ -94,4 +95,4 @@ def test_it_is_not_waited_for_without_an_end(timeout: float, readings: int) -> N
 def test_a_connection_that_is_lost_while_waiting() -> None:
     busy = {"operation": OPERATION, "run": None}
     reader = Reader(FakeHost(**{"info#1": busy, "info#2": FAILURES["lost"]}))
-    assert reader.read() == {"msg": FAILURES["lost"]["msg"]}
+    assert reader.read() == {"msg": FAILURES["lost"]["msg"], "unreachable": True}

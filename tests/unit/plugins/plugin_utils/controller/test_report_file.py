@@ -75,10 +75,15 @@ def test_how_far_it_is(path: Path) -> None:
 
 
 def test_a_plan_that_was_refused(path: Path) -> None:
-    report_file.begin(str(path), PLAN, Rules(), "a1: the disk is full")
+    plan = make_plan([["a1"], ["a2"]])
+    plan["feasible"] = False
+    plan["nodes"]["a2"]["node"] = None
+    report_file.begin(str(path), plan, Rules(), "a2: the node could not be read: no route")
     found = read(path)
     assert (found["ok"], found["ended"]) == (False, True)
-    assert found["message"].startswith("a1: the disk is full. These nodes were not touched: a1, a2. ")
+    assert found["message"].startswith("a2: the node could not be read: no route. To go on, ")
+    assert "not touched" not in found["message"], "of a node that was not reached"
+    assert [row["reached"] for row in found["nodes"].values()] == [True, False]
 
 
 def test_settings_that_were_refused(path: Path) -> None:

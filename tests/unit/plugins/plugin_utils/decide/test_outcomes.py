@@ -30,6 +30,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import 
     judged,
     make_failure,
     may_have_moved,
+    note,
     note_hook_failure,
     parts_of,
     rounds,
@@ -388,6 +389,13 @@ def test_a_wave_whose_hook_failed_was_begun() -> None:
     found = fleet("staged", a1="switched", a2=note_hook_failure(at("staged"), "before_wave", 2, "no route"))
     for upcoming, wave in (("switch", 3), ("soak", 0), ("end", 0), ("", 0)):
         assert failed_hosts(judged(PLAN, found, upcoming, wave)) == {"a2": "before_wave", "b1": "before_wave"}
+
+
+def test_what_is_noted_takes_a_node_no_further() -> None:
+    assert note(at("switched"), renewed=7.0) == at("switched", renewed=7.0)
+    for changes in ({"state": "committed"}, {"failure": None}):
+        with pytest.raises(TransitionError):
+            note(at("switched"), **changes)
 
 
 def test_hook_failures_add_up() -> None:

@@ -395,6 +395,12 @@ def test_a_node_that_cannot_be_read_or_is_down_is_refused_for_every_purpose(purp
         ({"a": {}}, {"purpose": "commit"}, "No node of the play can be read and has a version to commit."),
         ({}, {"purpose": "commit"}, "No node of the play can be read and has a version to commit."),
         (
+            {"a": {"msg": "no route"}, "b": {"msg": "no python\n"}, "c": {}},
+            {"purpose": "rollback"},
+            "No node of the play can be read and has a version to go back to. "
+            "The first said: a: no route / b: no python",
+        ),
+        (
             {"a": make_facts(), "b": {}},
             {"purpose": "rollback"},
             "No node of the play can be read and has a version to go back to.",

@@ -1,0 +1,27 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``emqx_status``: what was read of all hosts, as one table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import RunState
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import status_table
+
+
+class ActionModule(ActionBase):
+    """Runs on the controller, once for all hosts."""
+
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        del tmp
+        self.validate_argument_spec(argument_spec={})
+        facts = RunState(task_vars or {}).facts_of_all()
+        result.update(changed=False, table=status_table.lines(facts), message=status_table.unread(facts))
+        return result
