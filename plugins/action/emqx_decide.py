@@ -65,11 +65,11 @@ class ActionModule(ActionBase):
         if not self._task.check_mode:
             path = str(state.settings.get("report_file") or "")
             report_file.go_on(path, state.plan, found, rules, decision, state.lost())
-        result.update(changed=False, **decision, rounds=self._rounds(state, decision, rules))
+        result.update(changed=False, **decision, watches=self._watches(state, decision, rules))
         return result
 
-    def _rounds(self, state: RunState, decision: Decision, rules: outcomes.Rules) -> list[dict[str, Any]]:
-        """The rounds of the watch, or of the pause between two waves."""
+    def _watches(self, state: RunState, decision: Decision, rules: outcomes.Rules) -> list[dict[str, Any]]:
+        """The tasks that the watch is made of, or the pause between two waves."""
         settings, phase = state.settings, decision["phase"]
         if not decision["proceed"]:
             return []
@@ -78,7 +78,8 @@ class ActionModule(ActionBase):
             seconds = (
                 int(settings["soak_seconds"]) if "switch" in rules.parts and state.plan["purpose"] == "upgrade" else 0
             )
-            return outcomes.rounds(seconds, int(settings["soak_interval"]), longest)
+            rounds = outcomes.rounds(seconds, int(settings["soak_interval"]), longest)
+            return outcomes.watches(rounds, len(state.plan["nodes"]) <= state.forks)
         if phase == "switch" and decision["wave"] < len(state.plan["waves"]):
-            return outcomes.rounds(int(settings["pause_seconds"]), 0, longest)
+            return outcomes.watches(outcomes.rounds(int(settings["pause_seconds"]), 0, longest), at_once=False)
         return []

@@ -84,6 +84,7 @@ class ActionModule(ActionBase):
                     max_clock_skew=settings["max_clock_skew"],
                 ),
             )
+            package_sources.complete_digests(plan)
         except (PlanError, package_sources.SourceError) as error:
             if not self._task.check_mode:
                 report_file.refuse(report_path, RunState(variables).parts(), str(error))
@@ -92,7 +93,8 @@ class ActionModule(ActionBase):
         if not self._task.check_mode:
             refusal = "" if plan["feasible"] else message
             report_file.begin(report_path, plan, RunState(variables).rules(), refusal)
-        result.update(changed=False, plan=plan, table=plan_table.lines(plan), msg=message)
+        plain = not checked.get("hooks") and not checked.get("pause_seconds")
+        result.update(changed=False, plan=plan, table=plan_table.lines(plan), msg=message, plain_waves=plain)
         return result
 
     def _facts(self, name: str, variables: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -35,8 +35,7 @@ _OPTIONS = {
         "required": True,
     },
     "wave": {"type": "int", "default": 0},
-    "last": {"type": "bool", "default": True},
-    "verify": {"type": "bool", "default": True},
+    "rounds": {"type": "list", "elements": "dict", "default": []},
     "hook": {"type": "str", "default": ""},
     "message": {"type": "str", "default": ""},
     "purpose": {"type": "str", "choices": ["upgrade", "plan", "commit", "rollback"], "default": "upgrade"},
@@ -87,16 +86,14 @@ class ActionModule(ActionBase):
 
     def _take(self, turn: Turn, state: RunState, options: dict[str, Any]) -> Result:
         phase, decision = options["phase"], state.decision
-        if phase == "reserve":
-            return turn.reserve()
-        if phase == "preview":
+        if phase == "preview" or (self._task.check_mode and phase in ("reserve", "stage")):
             return turn.preview()
+        if phase in ("reserve", "stage"):
+            return turn.reserve(stage=phase == "stage" and "stage" in state.parts())
         if phase == "hook_failed":
             return turn.hook_failed(options["hook"], options["wave"], options["message"])
         if decision is None or state.is_late:
             return turn.nothing()
         if phase == "end":
             return turn.end(decision)
-        if phase == "soak" and not options["verify"]:
-            return turn.nothing(keep=True)
-        return turn.take(phase, options["wave"], decision, options["last"])
+        return turn.take(phase, options["wave"], decision, options["rounds"])

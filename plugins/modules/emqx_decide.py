@@ -23,7 +23,7 @@ options:
   phase:
     description: The phase that is about to begin or to go on; V(end) is the last look at every node.
     type: str
-    choices: [reserve, stage, switch, soak, rollback, commit, end]
+    choices: [reserve, switch, soak, rollback, commit, end]
     required: true
   wave:
     description: The wave of a switch or of a rollback, from 1.
@@ -73,8 +73,11 @@ batches:
   returned: success
   type: list
   elements: list
-rounds:
-  description: Waits that make up the watch, or the pause after the wave, each with C(seconds), C(verify) and C(last).
+watches:
+  description:
+    - Tasks that make up the watch, or the pause after the wave, each with C(seconds) in all, seconds to C(pause) before
+      it, and its C(rounds).
+    - Where all hosts are worked on at the same time, the watch is one task, in which each waits by itself.
   returned: success
   type: list
   elements: dict

@@ -130,6 +130,10 @@ table:
   returned: success
   type: list
   elements: str
+plain_waves:
+  description: Whether a wave is its turns alone, without hooks and without a pause behind it.
+  returned: success
+  type: bool
 msg:
   description: The plan in one sentence, with every obstacle that refuses a node.
   returned: success

@@ -211,40 +211,17 @@ output:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.emqx.fleet.plugins.module_utils import module_support
+from ansible_collections.emqx.fleet.plugins.module_utils import calls, module_support
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import FleetError
-from ansible_collections.emqx.fleet.plugins.module_utils.release import ReleaseManager, Request
-from ansible_collections.emqx.fleet.plugins.module_utils.steps import ACCEPTABLE, STATES
 
 
 def main() -> None:
     """Bring the release into the state asked for."""
-    module = AnsibleModule(
-        argument_spec=dict(
-            version=dict(type="str", required=True),
-            state=dict(type="str", choices=list(STATES), default="permanent"),
-            package=dict(type="path"),
-            allow_downgrade=dict(type="bool", default=False),
-            settle_timeout=dict(type="float", default=120),
-            force_switch=dict(type="bool", default=False),
-            accept=dict(type="list", elements="str", choices=list(ACCEPTABLE), default=[]),
-            lock_timeout=dict(type="float"),
-            reconnect_timeout=dict(type="float", default=120),
-            executable=dict(type="path"),
-            timeout=dict(type="float", default=600),
-        ),
-        supports_check_mode=True,
-    )
+    kind = calls.KINDS["emqx_release"]
+    module = AnsibleModule(argument_spec=kind.arguments, supports_check_mode=True)
     module_support.survive_lost_connection()
     try:
-        request = Request(
-            version=module_support.valid_version(module.params["version"]) or "",
-            lock_timeout=module.params["lock_timeout"] or 0.0,
-            **{name: module.params[name] for name in Request._fields if name not in ("version", "lock_timeout")},
-        )
-        node = module_support.open_node(module.params["executable"], module.params["timeout"])
-        manager = ReleaseManager(node.installation, node.command, request)
-        result = manager.preview() if module.check_mode else manager.ensure()
+        result = kind.work(module.params, module.check_mode)
     except FleetError as error:
         module_support.fail(module, error)
     module_support.succeed(module, result)

@@ -405,37 +405,19 @@ dry_check:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.emqx.fleet.plugins.module_utils import facts, module_support
+from ansible_collections.emqx.fleet.plugins.module_utils import calls, module_support
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import FleetError
 
 
 def main() -> None:
     """Read the node and return NodeFacts."""
-    module = AnsibleModule(
-        argument_spec=dict(
-            executable=dict(type="path"),
-            timeout=dict(type="float", default=60),
-            check_version=dict(type="str"),
-            old_code=dict(type="bool", default=True),
-            verification=dict(type="bool", default=False),
-            operation_timeout=dict(type="float", default=0),
-        ),
-        supports_check_mode=True,
-    )
+    kind = calls.KINDS["emqx_release_info"]
+    module = AnsibleModule(argument_spec=kind.arguments, supports_check_mode=True)
     try:
-        version = module_support.valid_version(module.params["check_version"])
-        node = module_support.open_node(module.params["executable"], module.params["timeout"])
-        found, _result = facts.collect(
-            node.installation,
-            node.command,
-            node.state_dir,
-            version,
-            module.params["old_code"],
-            module.params["verification"],
-        )
+        result = kind.work(module.params, module.check_mode)
     except FleetError as error:
         module_support.fail(module, error)
-    module_support.succeed(module, dict(found, changed=False))
+    module_support.succeed(module, result)
 
 
 if __name__ == "__main__":

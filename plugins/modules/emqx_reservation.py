@@ -138,60 +138,19 @@ members_unread:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.emqx.fleet.plugins.module_utils import cluster_runs, contention, module_support
+from ansible_collections.emqx.fleet.plugins.module_utils import calls, module_support
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import FleetError
 
 
 def main() -> None:
     """Reserve the node or give it up."""
-    module = AnsibleModule(
-        argument_spec=dict(
-            id=dict(type="str", required=True),
-            state=dict(type="str", choices=["present", "parked", "absent"], default="present"),
-            lease=dict(type="float", default=120),
-            take_over=dict(type="list", elements="str", default=[]),
-            verify_cluster=dict(type="bool", default=False),
-            renew=dict(type="bool", default=False),
-            who=dict(type="str"),
-            controller=dict(type="str"),
-            controller_process=dict(type="str"),
-            reconnect_timeout=dict(type="float", default=120),
-            # By its name it might be a password, which it is not.
-            passed_over=dict(type="list", elements="str", default=[], no_log=False),
-            look_first=dict(type="bool", default=False),
-            executable=dict(type="path"),
-            timeout=dict(type="float", default=600),
-        ),
-        supports_check_mode=True,
-    )
-    params = module.params
-    claim = {name: params[name] for name in ("id", "who", "controller", "controller_process")}
+    kind = calls.KINDS["emqx_reservation"]
+    module = AnsibleModule(argument_spec=kind.arguments, supports_check_mode=True)
     try:
-        node = module_support.open_node(params["executable"], params["timeout"])
-        state_dir = node.state_dir
-        if module.check_mode:
-            held = state_dir.run()
-            mine = held is not None and contention.is_same(held, claim)
-            module.exit_json(changed=mine == (params["state"] == "absent"), reservation=held)
-        if params["state"] == "absent":
-            module.exit_json(changed=state_dir.release(claim))
-        wish = cluster_runs.Wish(
-            claim,
-            params["lease"],
-            params["passed_over"],
-            params["state"] == "parked",
-            params["verify_cluster"],
-            params["look_first"],
-            params["renew"],
-        )
-        pid = node.installation.broker_pid()
-        answer = cluster_runs.attempt(state_dir, wish, lambda: cluster_runs.read(node.command, pid, state_dir))
+        result = kind.work(module.params, module.check_mode)
     except FleetError as error:
         module_support.fail(module, error)
-    if answer["verdict"] == cluster_runs.HELD:
-        module_support.succeed(module, answer)
-    refusal = FleetError(answer.pop("message"), hint=answer.pop("hint"), details=answer)
-    module_support.fail(module, refusal)
+    module_support.succeed(module, result)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ attributes:
 options:
   phase:
     description:
-      - The phase. V(read) reads the node for the plan, V(look) proves just before the turn that nobody else works on
+      - The phase. V(read) reads the node for the plan, V(reserve) reserves it and V(stage) brings the packages to it
+        besides (in check mode both are V(preview)), V(look) proves just before the turn that nobody else works on
         the node or its cluster, V(hook_failed) notes a hook that failed, V(preview) shows in check mode what would be
         done, and V(end) looks at the node for the report and gives it up.
     type: str
@@ -32,14 +33,13 @@ options:
     description: The wave of a switch or of a rollback, from 1.
     type: int
     default: 0
-  verify:
-    description: For O(phase=soak), whether the node is looked at now. Otherwise it only keeps its reservation.
-    type: bool
-    default: true
-  last:
-    description: For O(phase=soak), whether this is the last round.
-    type: bool
-    default: true
+  rounds:
+    description:
+      - For O(phase=soak), the rounds of the watch. Each has C(seconds) to wait before it, whether to C(verify) that
+        nobody notices, and whether it is the C(last); without a look the node only keeps its reservation.
+    type: list
+    elements: dict
+    default: []
   hook:
     description: For O(phase=hook_failed), the name of the hook.
     type: str

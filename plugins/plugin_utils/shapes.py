@@ -153,6 +153,7 @@ class Outcome(TypedDict, total=False):
     rollback_message: str
     reservation: Reservation | None
     renewed: float | None
+    given_up: bool
     reached: bool
 
 

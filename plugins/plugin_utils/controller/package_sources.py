@@ -24,6 +24,7 @@ from urllib.parse import unquote, urldefrag, urlparse
 from ansible.module_utils import urls
 from ansible_collections.emqx.fleet.plugins.module_utils.package import parse_checksum, read_package, sha256_file
 from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Plan
 
 Package = dict[str, Any]
 #: Gives the response to a request for a URL, as ``urllib`` does: ``read``, ``headers``, ``geturl``.
@@ -83,6 +84,23 @@ def load(sources: Iterable[str], base: str, download_dir: str, opener: Opener) -
             "Put the packages there, or say in emqx_upgrade_packages where they are."
         )
     return [read_package(str(path), checksum=fetched.get(path)) for path in _without_copies(found)]
+
+
+def complete_digests(plan: Plan) -> None:
+    """Give every hop the SHA-256 of its package, by which nodes tell whether they have it; each file is read once.
+
+    Raises SourceError for a package that cannot be read any more.
+    """
+    found: dict[str, str] = {}
+    for node in plan["nodes"].values():
+        for hop in node["hops"]:
+            path = hop["path"]
+            if path is None or hop["sha256"] is not None:
+                continue
+            try:
+                hop["sha256"] = found[path] = found.get(path) or sha256_file(path)
+            except OSError as error:
+                raise SourceError(f"the package {path} cannot be read: {error.strerror}") from None
 
 
 # Folders

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
@@ -95,6 +96,17 @@ def _explained(answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "reason": reason, "msg": reason}
 
 
+class Call(NamedTuple):
+    """A call of a row: a module of this collection or another kind of ``module_utils/calls.py``, and its arguments.
+
+    ``expect``: what a reading must find for the row to go on, as ``emqx_calls`` documents it.
+    """
+
+    kind: str
+    arguments: Mapping[str, Any]
+    expect: Mapping[str, Any] | None = None
+
+
 class Node:
     """The host of a task, as its turn works on it. No method raises for what happens there or on the way there."""
 
@@ -110,52 +122,96 @@ class Node:
         self.reconnect_timeout = float(settings.get("reconnect_timeout") or 0)
         #: How often the connection was lost and came back.
         self.connection_losses = 0
+        self._title = ""
+        self._row: list[Call] = []
+        self._results: list[dict[str, Any]] | None = None
+
+    def ahead(self, title: str, row: Sequence[Call]) -> None:
+        """Say what will be run next, if all goes well: it then takes one remote execution.
+
+        :meth:`run` is called all the same, and whoever calls it decides on each result; what differs from what was
+        said is run by itself. ``title`` names the whole row where the connection to it is lost.
+        """
+        self._title, self._row, self._results = title, [_plain(call) for call in row], None
+
+    @property
+    def has_row(self) -> bool:
+        """Whether something that was said ahead is still to be run, as far as is known."""
+        return bool(self._row) and self._results != []
 
     def run(self, module: str, arguments: dict[str, Any], reconnect_timeout: float | None = None) -> dict[str, Any]:
         """The result of a module of this collection; arguments that are None are left out."""
-        given = {name: value for name, value in arguments.items() if value is not None}
+        timeout = self.reconnect_timeout if reconnect_timeout is None else reconnect_timeout
+        asked = _plain(Call(module, arguments))
+        told = self._from_row(asked)
+        if told is not None:
+            return told
+        if asked.kind not in _MODULES:
+            answer = self._execute([asked], timeout)
+            results = answer.get("results")
+            return dict(results[0]) if results else answer
+        given = dict(asked.arguments)
         if self._executable:
             given["executable"] = self._executable
-        timeout = self.reconnect_timeout if reconnect_timeout is None else reconnect_timeout
-        answer = run_module(self._action, module, given, self._task_vars, timeout)
-        self.connection_losses += int(answer.get("connection_losses") or 0)
-        return answer
-
-    def make_directory(self, path: str, owner: str) -> dict[str, Any]:
-        """Result of making a directory of mode 0755."""
-        return self._file({"path": path, "state": "directory", "owner": owner, "mode": "0755"})
+        return self._counted(run_module(self._action, module, given, self._task_vars, timeout))
 
     def remove(self, path: str) -> dict[str, Any]:
         """Result of removing a file or a tree."""
-        return self._file({"path": path, "state": "absent"})
+        return self.run("remove", {"path": path})
 
-    def copy(self, source: str, target: str, owner: str) -> dict[str, Any]:
-        """Result of copying a file of the controller, mode 0644; nothing is copied that is there already."""
-        arguments = {"src": source, "dest": target, "owner": owner, "mode": "0644"}
-        return persistently(self._action, lambda: self._copy(arguments), self.reconnect_timeout)
+    def send(self, source: str, name: str) -> dict[str, Any]:
+        """Send a file of the controller; ``path`` is where it lies on the node until the end of the task."""
+        return persistently(self._action, lambda: self._send(source, name), self.reconnect_timeout)
 
-    def _file(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        def call() -> dict[str, Any]:
-            answer: dict[str, Any] = self._action._execute_module(  # pylint: disable=protected-access
-                module_name="ansible.builtin.file", module_args=arguments, task_vars=self._task_vars
-            )
-            return answer
+    def _from_row(self, asked: Call) -> dict[str, Any] | None:
+        """The result of a call that was said ahead; the first one has the whole row executed."""
+        if not self._row or (asked.kind, asked.arguments) != self._row[0][:2]:
+            self._row, self._results = [], None
+            return None
+        if self._results is None:
+            row, self._row = self._row, []
+            answer = self._execute(row, self.reconnect_timeout)
+            results = answer.get("results")
+            if not results:
+                return {**answer, "task": self._title}
+            self._row, self._results = row, [dict(result) for result in results]
+        if not self._results:
+            # The row ended before it.
+            self._row = []
+            return None
+        self._row.pop(0)
+        return self._results.pop(0)
 
-        return persistently(self._action, call, self.reconnect_timeout)
+    def _execute(self, row: Sequence[Call], timeout: float) -> dict[str, Any]:
+        """The answer of one remote execution of these calls."""
+        arguments = {
+            "row": [call._asdict() for call in row],
+            "identity": uuid.uuid4().hex,
+            "lock_timeout": timeout,
+            **({"executable": self._executable} if self._executable else {}),
+        }
+        return self._counted(run_module(self._action, "emqx_calls", arguments, self._task_vars, timeout))
 
-    def _copy(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The copy action is run as the template action runs it, with a task of its own."""
-        action = self._action
-        task = action._task.copy()  # pylint: disable=protected-access
-        task.args = arguments
-        copying = action._shared_loader_obj.action_loader.get(  # pylint: disable=protected-access
-            "ansible.builtin.copy",
-            task=task,
-            connection=action._connection,  # pylint: disable=protected-access
-            play_context=action._play_context,  # pylint: disable=protected-access
-            loader=action._loader,  # pylint: disable=protected-access
-            templar=action._templar,  # pylint: disable=protected-access
-            shared_loader_obj=action._shared_loader_obj,  # pylint: disable=protected-access
-        )
-        answer: dict[str, Any] = copying.run(task_vars=self._task_vars)
+    def _counted(self, answer: dict[str, Any]) -> dict[str, Any]:
+        self.connection_losses += int(answer.get("connection_losses") or 0)
         return answer
+
+    def _send(self, source: str, name: str) -> dict[str, Any]:
+        """By the means of the copy action: into the task's temporary directory, which the module may read."""
+        action = self._action
+        shell = action._connection._shell  # pylint: disable=protected-access
+        if shell.tmpdir is None:
+            action._make_tmp_path()  # pylint: disable=protected-access
+        target = shell.join_path(shell.tmpdir, name)
+        action._transfer_file(source, target)  # pylint: disable=protected-access
+        action._fixup_perms2((shell.tmpdir, target))  # pylint: disable=protected-access
+        return {"path": target}
+
+
+#: Modules that can be run by themselves; the other kinds of calls are run as a row of one.
+_MODULES = ("emqx_release", "emqx_release_info", "emqx_reservation", "emqx_evidence")
+
+
+def _plain(call: Call) -> Call:
+    """The call without arguments that are None."""
+    return call._replace(arguments={name: value for name, value in call.arguments.items() if value is not None})

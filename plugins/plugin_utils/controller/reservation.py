@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import runs
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Call
 
 MODULE = "emqx_reservation"
 #: Seconds between two tries, while it is not decided which of several runs gets the cluster.
@@ -58,8 +59,8 @@ def reserve(
     ``parked``: keep it for a later job with the same identifier. ``options``: more of the module's arguments, such as
     ``executable``. Raises RunEndedError.
     """
-    wanted = {"id": run_id, "lease": lease, "take_over": list(take_over), "verify_cluster": verify_cluster}
-    wanted |= {"state": "parked" if parked else "present", **({"who": who} if who else {})}
+    state = "parked" if parked else "present"
+    wanted = wish(run_id, lease, verify_cluster, who, take_over=list(take_over), state=state)
     return perform(node, {**(options or {}), **wanted}, sleep)
 
 
@@ -78,19 +79,43 @@ def renew(
     One command at the most, and none without ``verify_cluster``, as long as the lease was not over. Raises
     RunEndedError.
     """
-    wanted = {"id": run_id, "lease": lease, "renew": True, "verify_cluster": verify_cluster, "state": "present"}
-    wanted |= {"who": who} if who else {}
+    wanted = wish(run_id, lease, verify_cluster, who, renew=True)
     return perform(node, {**(options or {}), **wanted}, sleep)
 
 
 def give_up(node: Node, run_id: str, *, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Give the reservation up, where it is this run's."""
-    return perform(node, {**(options or {}), "id": run_id, "state": "absent"})
+    return perform(node, {**(options or {}), **absent(run_id)})
+
+
+def absent(run_id: str) -> dict[str, Any]:
+    """The arguments of ``emqx_reservation`` for giving a node up."""
+    return {"id": run_id, "state": "absent"}
+
+
+def wish(run_id: str, lease: float, verify_cluster: bool, who: str = "", **more: Any) -> dict[str, Any]:
+    """The arguments of ``emqx_reservation`` for a node of this run."""
+    wanted = {"id": run_id, "lease": lease, "verify_cluster": verify_cluster, "state": "present", **more}
+    return {**wanted, "who": who} if who else wanted
+
+
+def first_call(arguments: Mapping[str, Any]) -> Call:
+    """The first call of the node in :func:`perform`, to be said ahead; the only one, where nobody is in the way."""
+    asked = _asked(arguments)
+    asked.pop("take_over", None)
+    if asked.get("state") == "absent":
+        return Call(MODULE, asked)
+    return Call(MODULE, {**asked, "passed_over": [], "look_first": False})
+
+
+def _asked(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """With who asks, and from where."""
+    return {"who": runs.who(), **arguments, "controller": runs.identity(), "controller_process": runs.run_process()}
 
 
 def perform(node: Node, arguments: Mapping[str, Any], sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:
     """Do what these arguments of ``emqx_reservation`` ask for. Raises RunEndedError."""
-    asked = {"who": runs.who(), **arguments, "controller": runs.identity(), "controller_process": runs.run_process()}
+    asked = _asked(arguments)
     take_over = frozenset(asked.pop("take_over", None) or ())
     state = asked.get("state", "present")
     if state == "absent":

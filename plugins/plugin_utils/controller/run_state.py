@@ -109,6 +109,11 @@ class RunState:
         return [str(row) for decision in decisions for row in decision.get(key) or ()]
 
     @property
+    def forks(self) -> int:
+        """How many hosts Ansible works on at the same time."""
+        return int(self._variables.get("ansible_forks") or 1)
+
+    @property
     def is_in_play(self) -> bool:
         """Whether Ansible never lost the host in this play; one that was lost stays so when its errors are cleared."""
         return self.host in self._variables["ansible_play_hosts"]

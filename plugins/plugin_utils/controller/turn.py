@@ -17,16 +17,21 @@ from typing import Any, Literal, Protocol
 
 from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reservation
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Call
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.verification import Reading, read_until
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates, outcomes, verdicts
-from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, NodeFacts, Outcome, Plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, Hop, NodeFacts, Outcome, Plan
 
 #: A reservation is renewed when this part of its lease is over.
 _RENEW_AFTER = 0.3
 #: Seconds to try to reach a node for looking at it or giving it up once it failed.
 _SHORT = 10.0
+#: Seconds that one remote execution may wait for; whatever lies between may end a connection that is silent.
+_LONGEST_ROW = 120
 #: What may be accepted of the switch itself.
 _ACCEPTED_BY_RELEASE = ("patches", "dry_check")
+#: A reading for the checks of what clients notice.
+_VERIFICATION = Call("emqx_release_info", {"old_code": False, "verification": True})
 
 
 class Node(Protocol):
@@ -34,17 +39,21 @@ class Node(Protocol):
 
     reconnect_timeout: float
 
+    @property
+    def has_row(self) -> bool:
+        """Whether something that was said ahead is still to be run."""
+
     def run(self, module: str, arguments: dict[str, Any], reconnect_timeout: float | None = None) -> dict[str, Any]:
         """The result of a module of this collection."""
 
-    def make_directory(self, path: str, owner: str) -> dict[str, Any]:
-        """The result of making a directory."""
+    def ahead(self, title: str, row: Sequence[Call]) -> None:
+        """Say what will be run next, if all goes well, so that it takes one remote execution."""
 
     def remove(self, path: str) -> dict[str, Any]:
         """The result of removing a path."""
 
-    def copy(self, source: str, target: str, owner: str) -> dict[str, Any]:
-        """The result of copying a file to the node."""
+    def send(self, source: str, name: str) -> dict[str, Any]:
+        """The ``path`` on the node of a file of the controller that was sent there."""
 
 
 @dataclass
@@ -62,7 +71,8 @@ class _StepError(Exception):
 
     def __init__(self, task: str, told: Mapping[str, Any]) -> None:
         super().__init__(masked(str(told.get("msg") or "it did not say why")))
-        self.task = task
+        # A row of calls that was lost as a whole has a name of its own.
+        self.task = str(told.get("task") or task)
         self.told = told
 
 
@@ -96,19 +106,30 @@ class Turn:
 
     # The phases
 
-    def reserve(self) -> Result:
-        """Reserve the node for the run, if the run has something to do there."""
-        if not outcomes.begins(self._outcome, "reserve", self._planned):
-            return self._result()
-        try:
-            self._reserve("Reserve the node", verify_cluster=self._planned["action"] != "none")
-        except _StepError as error:
-            return self._told("reserve", error)
-        self._outcome = outcomes.advance(self._outcome, "reserve", renewed=self._clock())
+    def reserve(self, stage: bool = False) -> Result:
+        """Reserve the node for the run, if the run has something to do there, and with ``stage`` bring the packages."""
+        reserves = outcomes.begins(self._outcome, "reserve", self._planned)
+        stages = stage and self._plan["purpose"] == "upgrade" and self._planned["action"] == "upgrade"
+        wish = self._wish(verify_cluster=self._planned["action"] != "none", take_over=self._settings["take_over"])
+        row = [*([reservation.first_call(wish)] if reserves else []), *(self._stage_row({}) if stages else [])]
+        self._node.ahead("Reserve the node, and stage" if stages else "Reserve the node", row)
+        if reserves:
+            try:
+                self._reserve("Reserve the node", wish)
+            except _StepError as error:
+                return self._told("reserve", error)
+            self._outcome = outcomes.advance(self._outcome, "reserve", renewed=self._clock())
+        if stages and outcomes.begins(self._outcome, "stage", self._planned):
+            try:
+                self._stage()
+            except _StepError as error:
+                return self._failed("stage", error)
         return self._result()
 
-    def take(self, phase: str, wave: int, decision: Decision, last: bool = True) -> Result:
-        """The node's turn in a phase that was decided: stage, look, switch, soak, commit or rollback.
+    def take(self, phase: str, wave: int, decision: Decision, rounds: Sequence[Mapping[str, Any]] = ()) -> Result:
+        """The node's turn in a phase that was decided: look, switch, soak, commit or rollback.
+
+        ``rounds`` of a soak: seconds to wait, whether to ``verify`` after that, and whether it is the ``last``.
 
         A node that was lost and came back comes to phases that are over; it has no turn in them any more. Whoever has
         no turn keeps its reservation.
@@ -120,12 +141,14 @@ class Turn:
             self._outcome = outcomes.fail(self._outcome, failure["phase"], failure)
         mine = decision["proceed"] and self._host in decision["hosts"]
         if not mine or not outcomes.begins(self._outcome, phase, self._planned):
+            for turn in rounds:
+                self._sleep(float(turn["seconds"]))
+                self._keep()
             return self._keep()
         work = {
-            "stage": self._stage,
             "look": lambda: self._look(wave),
             "switch": lambda: self._switch(wave),
-            "soak": lambda: self._soak(last),
+            "soak": lambda: self._soak(rounds),
             "commit": self._commit,
         }.get(phase)
         if work is None:
@@ -177,7 +200,7 @@ class Turn:
             self._outcome = outcomes.fail(self._outcome, failure["phase"], failure)
         outcome = self._outcome
         concerned = self._planned["action"] in ("upgrade", "commit") or self._planned["unfinished_run"]
-        if not concerned:
+        if not concerned or (outcome["given_up"] and not outcomes.is_failed(outcome)):
             return self._result()
         if outcomes.is_failed(outcome) or outcome["after"] is None:
             self._read_again()
@@ -193,9 +216,8 @@ class Turn:
         run_id = self._plan["run_id"]
         if parked:
             lease = float(self._settings["park_seconds"])
-            told = reservation.reserve(
-                self._node, run_id, lease=lease, verify_cluster=False, sleep=self._sleep, parked=True, who=self._who
-            )
+            wish = reservation.wish(run_id, lease, verify_cluster=False, who=self._who, state="parked", take_over=[])
+            told = reservation.perform(self._node, wish, self._sleep)
         else:
             told = reservation.give_up(self._node, run_id)
         kept = {"kept": True, "message": str(told.get("msg") or "")} if told.get("failed") else None
@@ -205,12 +227,16 @@ class Turn:
     # What they do
 
     def _stage(self) -> None:
-        owner = str(self._facts["runner_user"])
-        self._must("Make the directory for packages", self._node.make_directory(self._package_dir, owner))
-        for hop in self._planned["hops"]:
-            if hop["path"]:
-                target = f"{self._package_dir}/{hop['package']}"
-                self._must(f"Copy the package {hop['package']}", self._node.copy(hop["path"], target, owner))
+        told = self._bring({})
+        if told["missing"]:
+            received: dict[str, str] = {}
+            for hop in self._hops_with_packages():
+                name = str(hop["package"])
+                if name in told["missing"]:
+                    sent = self._must(f"Copy the package {name}", self._node.send(str(hop["path"]), name))
+                    received[name] = sent["path"]
+            self._node.ahead("Stage", self._stage_row(received))
+            self._bring(received)
         for place, hop in enumerate(self._planned["hops"]):
             told = self._release(f"Unpack and check {hop['version']}", hop["version"], "staged", hop)
             # What a later hop needs is there only after the ones before it.
@@ -219,19 +245,54 @@ class Turn:
                 raise _StepError("Heed the check of the first hop by the node", {"msg": gate["message"]})
         self._outcome = outcomes.advance(self._outcome, "stage")
 
+    def _bring(self, received: Mapping[str, str]) -> dict[str, Any]:
+        call = self._packages_call(received)
+        return self._must("Have the packages on the node", self._node.run(call.kind, dict(call.arguments)))
+
+    def _stage_row(self, received: Mapping[str, str]) -> list[Call]:
+        hops = self._planned["hops"]
+        # The check of the first hop is for the controller to heed, before there is another.
+        return [
+            self._packages_call(received),
+            *(self._release_call(hop["version"], "staged", hop) for hop in hops[:1]),
+        ]
+
+    def _packages_call(self, received: Mapping[str, str]) -> Call:
+        wanted = [
+            {"name": hop["package"], "size": hop["size"], "sha256": hop["sha256"]} for hop in self._hops_with_packages()
+        ]
+        return Call("packages", {"packages": wanted, "received": dict(received)})
+
+    def _hops_with_packages(self) -> list[Hop]:
+        return [hop for hop in self._planned["hops"] if hop["path"]]
+
     def _look(self, wave: int) -> None:
         """Prove that the node is this run's and its cluster nobody else's, and that both are as they were planned."""
         self._renew("Prove that no other run works on the cluster", verify_cluster=True)
-        reading = self._verify(
-            lambda facts: verdicts.ready_to_switch(facts, str(self._planned["from"]), self._facts["cluster"]["running"])
-        )
+        running, cluster = self._as_planned.values()
+        reading = self._verify(lambda facts: verdicts.ready_to_switch(facts, running, cluster))
         self._heed("Look at the node and its cluster just before its turn", reading)
         self._outcome = outcomes.advance(
             self._outcome, "look", looked=wave, before=reading.facts, renewed=self._clock()
         )
 
+    def _look_row(self) -> list[Call]:
+        looking = _VERIFICATION._replace(expect=self._as_planned)
+        return [reservation.first_call(self._wish(verify_cluster=True, renew=True)), looking]
+
+    @property
+    def _as_planned(self) -> dict[str, Any]:
+        return {"running": str(self._planned["from"]), "cluster": list(self._facts["cluster"]["running"])}
+
     def _switch(self, wave: int) -> None:
-        if self._outcome["looked"] != wave:
+        looked = self._outcome["looked"] == wave
+        hops = [
+            self._release_call(hop["version"], "current", hop, allow_downgrade=self._may_downgrade)
+            for hop in self._planned["hops"]
+        ]
+        title = f"Switch to {self._planned['to']}, so that a restart would still bring the old version back"
+        self._node.ahead(title, [*([] if looked else self._look_row()), *hops, _VERIFICATION])
+        if not looked:
             self._look(wave)
         before = self._outcome["before"] or self._facts
         log_errors: list[str] = []
@@ -248,12 +309,38 @@ class Turn:
         reading = self._verify_against(before, self._planned["to"], boots, log_errors=log_errors)
         self._heed("Verify that nobody noticed, on the node and in its cluster", reading)
         if self._settings["commit"] == "node":
+            call = self._release_call(self._planned["to"], "permanent")
+            self._node.ahead(f"Make {self._planned['to']} permanent, so that a restart boots it", [call, _VERIFICATION])
             reading = self._make_permanent(before)
         checks = [check.as_dict() for check in reading.checks]
         self._outcome = outcomes.advance(self._outcome, "switch", after=reading.facts, checks=checks)
 
-    def _soak(self, last: bool) -> None:
-        self._renew("Renew the reservation")
+    def _soak(self, rounds: Sequence[Mapping[str, Any]]) -> None:
+        for place, turn in enumerate(rounds):
+            if not self._node.has_row:
+                row = [call for later in _at_a_time(rounds[place:]) for call in self._round_row(later)]
+                self._node.ahead("Verify that nobody notices", row)
+            if turn["seconds"]:
+                self._must("Wait", self._node.run("wait", {"seconds": turn["seconds"]}))
+            self._renew("Renew the reservation")
+            self._outcome = outcomes.note(self._outcome, renewed=self._clock())
+            if turn["verify"]:
+                self._watch(bool(turn["last"]))
+
+    def _round_row(self, turn: Mapping[str, Any]) -> list[Call]:
+        outcome = self._outcome
+        before = outcome["before"] or self._facts
+        tolerance = self._settings["client_loss_tolerance"]
+        least = {
+            name: before[name] - verdicts.allowed_loss(tolerance, before[name])
+            for name in ("connections", "sessions", "subscriptions")
+            if before[name] is not None
+        }
+        expect = {"running": self._planned["to"], "cluster": list(before["cluster"]["running"]), "least": least}
+        waiting = [Call("wait", {"seconds": turn["seconds"]})] if turn["seconds"] else []
+        return [*waiting, self._renewal(), *([_VERIFICATION._replace(expect=expect)] if turn["verify"] else [])]
+
+    def _watch(self, last: bool) -> None:
         outcome = self._outcome
         before = outcome["before"] or self._facts
         boots = str((outcome["after"] or self._facts)["boot"]["version"])
@@ -261,15 +348,27 @@ class Turn:
         more = ["boot_consistent"] if self._planned["action"] == "commit" else []
         reading = self._verify_against(before, self._planned["to"], boots, accept=more)
         self._heed("Verify that nobody notices", reading)
-        changes = {"before": before, "after": reading.facts, "renewed": self._clock()}
+        changes = {"before": before, "after": reading.facts}
         self._outcome = outcomes.advance(outcome, "soak", **changes) if last else outcomes.note(outcome, **changes)
 
     def _commit(self) -> None:
+        version = self._planned["to"]
+        # A job of several keeps the node until the end, when it is known whether another one is to come.
+        gives_up = not self._settings.get("run_id")
+        row = [
+            self._renewal(),
+            self._release_call(version, "permanent"),
+            _VERIFICATION,
+            Call("remove", {"path": self._package_dir}),
+            *([reservation.first_call(reservation.absent(self._plan["run_id"]))] if gives_up else []),
+        ]
+        self._node.ahead(f"Make {version} permanent, so that a restart boots it", row)
         self._renew("Renew the reservation")
         reading = self._make_permanent(self._outcome["before"] or self._facts)
         self._must("Remove the staged packages", self._node.remove(self._package_dir))
         checks = [check.as_dict() for check in reading.checks]
-        self._outcome = outcomes.advance(self._outcome, "commit", after=reading.facts, checks=checks)
+        given_up = gives_up and not reservation.give_up(self._node, self._plan["run_id"]).get("failed")
+        self._outcome = outcomes.advance(self._outcome, "commit", after=reading.facts, checks=checks, given_up=given_up)
 
     def _make_permanent(self, before: NodeFacts) -> Reading:
         version = self._planned["to"]
@@ -282,6 +381,10 @@ class Turn:
 
     def _rollback(self) -> Result:
         way = self._planned["way_back"]
+        states = ["current"] * (len(way) - 1) + ["permanent"]
+        back = [self._release_call(*hop, allow_downgrade=True) for hop in zip(way, states, strict=True)]
+        if way:
+            self._node.ahead(f"Switch back to {way[-1]}", [self._renewal(), *back, _VERIFICATION])
         try:
             self._renew("Renew the reservation")
             if not way:
@@ -293,8 +396,7 @@ class Turn:
                         f"maintenance window brings {booted} back."
                     },
                 )
-            for version in way:
-                state = "permanent" if version == way[-1] else "current"
+            for version, state in zip(way, states, strict=True):
                 self._release(f"Switch back to {version}", version, state, allow_downgrade=True)
             before = self._outcome["before"] or self._facts
             # An alarm that the switch raised outlives it; it was told of when the switch failed.
@@ -317,14 +419,24 @@ class Turn:
         allow_downgrade: bool | None = None,
     ) -> dict[str, Any]:
         """Bring a release into a state; what was done is kept in the outcome also where it failed."""
-        package = f"{self._package_dir}/{hop['package']}" if hop and hop["path"] else None
+        call = self._release_call(version, state, hop, allow_downgrade)
+        told = self._node.run(call.kind, dict(call.arguments))
+        if told.get("diff"):
+            self._diff.append(told["diff"])
+        rows = [*self._outcome[key], *(told.get("actions") or [])]
+        self._outcome = outcomes.note(self._outcome, **{key: rows})
+        return self._must(task, told)
+
+    def _release_call(
+        self, version: str, state: str, hop: Mapping[str, Any] | None = None, allow_downgrade: bool | None = None
+    ) -> Call:
         settings = self._settings
-        told = self._node.run(
+        return Call(
             "emqx_release",
             {
                 "version": version,
                 "state": state,
-                "package": package,
+                "package": f"{self._package_dir}/{hop['package']}" if hop and hop["path"] else None,
                 "allow_downgrade": allow_downgrade,
                 "accept": [name for name in settings["accept"] if name in _ACCEPTED_BY_RELEASE],
                 "settle_timeout": settings["settle_timeout"],
@@ -332,15 +444,10 @@ class Turn:
                 "lock_timeout": self._node.reconnect_timeout,
             },
         )
-        if told.get("diff"):
-            self._diff.append(told["diff"])
-        rows = [*self._outcome[key], *(told.get("actions") or [])]
-        self._outcome = outcomes.note(self._outcome, **{key: rows})
-        return self._must(task, told)
 
     def _verify(self, checks_of: Callable[[dict[str, Any]], Sequence[verdicts.Check]]) -> Reading:
         return read_until(
-            lambda: self._node.run("emqx_release_info", {"old_code": False, "verification": True}),
+            lambda: self._node.run(_VERIFICATION.kind, dict(_VERIFICATION.arguments)),
             checks_of,
             float(self._settings["verify_seconds"]),
             self._sleep,
@@ -371,29 +478,19 @@ class Turn:
             self._outcome = outcomes.note(self._outcome, checks=checks)
             raise _StepError(task, {"msg": reading.message})
 
-    def _reserve(self, task: str, verify_cluster: bool) -> None:
-        told = reservation.reserve(
-            self._node,
-            self._plan["run_id"],
-            lease=float(self._settings["lease_seconds"]),
-            take_over=self._settings["take_over"],
-            verify_cluster=verify_cluster,
-            sleep=self._sleep,
-            who=self._who,
-        )
-        self._must(task, told)
+    def _wish(self, verify_cluster: bool = False, **more: Any) -> dict[str, Any]:
+        lease = float(self._settings["lease_seconds"])
+        return reservation.wish(self._plan["run_id"], lease, verify_cluster, self._who, **more)
+
+    def _renewal(self) -> Call:
+        return reservation.first_call(self._wish(renew=True))
+
+    def _reserve(self, task: str, wish: Mapping[str, Any]) -> None:
+        self._must(task, reservation.perform(self._node, wish, self._sleep))
 
     def _renew(self, task: str, verify_cluster: bool = False) -> None:
         """Go on only with a node that is still this run's."""
-        told = reservation.renew(
-            self._node,
-            self._plan["run_id"],
-            lease=float(self._settings["lease_seconds"]),
-            verify_cluster=verify_cluster,
-            sleep=self._sleep,
-            who=self._who,
-        )
-        self._must(task, told)
+        self._reserve(task, self._wish(verify_cluster, renew=True))
 
     def _must(self, task: str, told: dict[str, Any]) -> dict[str, Any]:
         self._changed = self._changed or bool(told.get("changed"))
@@ -412,7 +509,7 @@ class Turn:
             return self._result()
         if self._clock() - (renewed or 0) < lease * _RENEW_AFTER:
             return self._result()
-        told = reservation.renew(self._node, self._plan["run_id"], lease=lease, sleep=self._sleep, who=self._who)
+        told = reservation.perform(self._node, self._wish(renew=True), self._sleep)
         if not told.get("failed"):
             self._outcome = outcomes.note(self._outcome, renewed=self._clock())
         # A node that cannot be had just now is asked again at its turn, which proves that it is this run's.
@@ -478,6 +575,16 @@ class Turn:
 
 #: Phases that are part of another one's decision.
 _DECIDED_AS = {"look": "switch"}
+
+
+def _at_a_time(rounds: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The first rounds, as many as one remote execution may wait for; a longer one might be cut off without a word."""
+    found: list[Mapping[str, Any]] = []
+    for turn in rounds:
+        if found and sum(row["seconds"] for row in [*found, turn]) > _LONGEST_ROW:
+            break
+        found.append(turn)
+    return found
 
 
 def crashed(outcome: Outcome, phase: str, error: BaseException) -> Result:

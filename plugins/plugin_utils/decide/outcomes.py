@@ -78,7 +78,7 @@ PHASES: Mapping[str, Phase] = {
     "rollback": _phase("reserved switched soaked committed failed", "rolled_back"),
 }
 #: The phases that are decided, in their order; "end" is the last look at every node.
-ORDER = ("reserve", "stage", "switch", "soak", "rollback", "commit", "end")
+ORDER = ("reserve", "switch", "soak", "rollback", "commit", "end")
 _WAVES = 1_000_000
 #: The parts of a run, by the tags of the playbook.
 PARTS = ("plan", "stage", "switch", "commit")
@@ -137,6 +137,7 @@ def new() -> Outcome:
         "reservation": None,
         "reached": True,
         "renewed": None,
+        "given_up": False,
     }
 
 
@@ -273,13 +274,11 @@ def judged(
 
 def _before(begun: _Begun, upcoming: str) -> _Begun:
     """What was begun before the phase."""
-    if upcoming in ("reserve", "stage", "switch", "soak", "commit"):
+    if upcoming in ("reserve", "switch", "soak", "commit"):
         begun = begun._replace(commit=False)
-    if upcoming in ("reserve", "stage", "switch", "soak"):
+    if upcoming in ("reserve", "switch", "soak"):
         begun = begun._replace(soak=False)
-    if upcoming in ("reserve", "stage"):
-        begun = begun._replace(stage=False, wave=0)
-    return begun._replace(reserve=False) if upcoming == "reserve" else begun
+    return begun._replace(reserve=False, stage=False, wave=0) if upcoming == "reserve" else begun
 
 
 def _needed(node: PlanNode, begun: _Begun, wave: int) -> State:
@@ -461,6 +460,19 @@ def rounds(seconds: int, interval: int, longest: int) -> list[dict[str, Any]]:
             found.append({"seconds": part, "verify": bool(interval) and left == 0, "last": False})
         found[-1]["last"] = place == count - 1
     return found
+
+
+def watches(rounds: Sequence[Mapping[str, Any]], at_once: bool) -> list[dict[str, Any]]:
+    """The tasks that rounds are made of: one for all of them, in which every host waits by itself, or one for each.
+
+    ``at_once``: whether all hosts are worked on at the same time; where a host has to wait for others, their waiting
+    would add up. Each task has ``seconds`` in all, those to ``pause`` before it, and the ``rounds`` in it.
+    """
+    if not rounds:
+        return []
+    if at_once:
+        return [{"seconds": sum(int(row["seconds"]) for row in rounds), "pause": 0, "rounds": [*map(dict, rounds)]}]
+    return [{"seconds": row["seconds"], "pause": row["seconds"], "rounds": [{**row, "seconds": 0}]} for row in rounds]
 
 
 def _why_halted(view: Mapping[str, Outcome], rules: Rules) -> str:

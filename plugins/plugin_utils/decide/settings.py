@@ -135,6 +135,7 @@ RULES: Mapping[str, Rule] = {
     "canary": Rule(fleet_wide=True, amount=True),
     "coordinators": Rule(fleet_wide=True, example="broker1,broker4"),
     "client_loss_tolerance": Rule(amount=True, example="2%"),
+    "stage_throttle": Rule(fleet_wide=True, most=10_000, example="20"),
     "settle_timeout": Rule(seconds=True, most=_DAY),
     "verify_seconds": Rule(seconds=True, most=_DAY),
     "reconnect_timeout": Rule(seconds=True, most=_DAY),

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
+from ansible_collections.emqx.fleet.plugins.module_utils.readiness import absent_members
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
 
 Facts = Mapping[str, Any]
@@ -92,7 +93,10 @@ def allowed_loss(tolerance: int | str, before: int) -> int:
 
 
 def ready_to_switch(facts: Facts, expected_running: str, planned_cluster: Iterable[str]) -> list[Check]:
-    """Just before a node's turn: it is still as it was planned, and its cluster is whole."""
+    """Just before a node's turn: it is still as it was planned, and its cluster is whole.
+
+    The node itself goes on with its turn by :func:`readiness.is_as_planned`, which holds where all of these pass.
+    """
     return [
         _equal("node_running", "running", facts["state"], "The node is {actual}, so it is not switched."),
         _equal(
@@ -264,9 +268,7 @@ def _settings_kept(before: Facts, after: Facts, accepted: Sequence[str]) -> Chec
 
 
 def _cluster_complete(facts: Facts, expected: Iterable[str]) -> Check:
-    missing = sorted(set(expected) - set(facts["cluster"]["running"]))
-    stopped = sorted(facts["cluster"]["stopped"])
-    absent = sorted(set(missing) | set(stopped))
+    absent = absent_members(facts, expected)
     return _none_of("cluster_complete", absent, "These members of the cluster are not running: {found}.")
 
 

@@ -1,0 +1,25 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a node is still as it was planned, told on the node itself just before its turn."""
+
+from typing import Any, Iterable, List, Mapping, Optional
+
+
+def absent_members(facts: Mapping[str, Any], expected: Iterable[str]) -> List[str]:
+    """Members of the cluster that do not run, by NodeFacts: of those that are ``expected``, and of all it knows."""
+    cluster = facts["cluster"]
+    return sorted((set(expected) - set(cluster["running"])) | set(cluster["stopped"]))
+
+
+def is_as_planned(
+    facts: Mapping[str, Any], running: str, cluster: Iterable[str], least: Optional[Mapping[str, int]] = None
+) -> bool:
+    """Whether the node runs this version, and its cluster is whole; on the controller the checks tell what is not.
+
+    ``least``: the smallest numbers of what the facts count, such as ``connections``.
+    """
+    if facts["state"] != "running" or facts["running"] != running or absent_members(facts, cluster):
+        return False
+    return all((facts[name] or 0) >= number for name, number in (least or {}).items())
