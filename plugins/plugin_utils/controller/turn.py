@@ -146,7 +146,7 @@ class Turn:
                 self._keep()
             return self._keep()
         work = {
-            "look": lambda: self._look(wave),
+            "look": lambda: self._only_look(wave),
             "switch": lambda: self._switch(wave),
             "soak": lambda: self._soak(rounds),
             "commit": self._commit,
@@ -216,7 +216,7 @@ class Turn:
         run_id = self._plan["run_id"]
         if parked:
             lease = float(self._settings["park_seconds"])
-            wish = reservation.wish(run_id, lease, verify_cluster=False, who=self._who, state="parked", take_over=[])
+            wish = reservation.wish(run_id, lease, verify_cluster=False, who=self._who, state="parked")
             told = reservation.perform(self._node, wish, self._sleep)
         else:
             told = reservation.give_up(self._node, run_id)
@@ -275,6 +275,10 @@ class Turn:
         self._outcome = outcomes.advance(
             self._outcome, "look", looked=wave, before=reading.facts, renewed=self._clock()
         )
+
+    def _only_look(self, wave: int) -> None:
+        self._node.ahead("Look at the node and its cluster just before its turn", self._look_row())
+        self._look(wave)
 
     def _look_row(self) -> list[Call]:
         looking = _VERIFICATION._replace(expect=self._as_planned)
@@ -381,7 +385,7 @@ class Turn:
 
     def _rollback(self) -> Result:
         way = self._planned["way_back"]
-        states = ["current"] * (len(way) - 1) + ["permanent"]
+        states = ["permanent" if version == way[-1] else "current" for version in way]
         back = [self._release_call(*hop, allow_downgrade=True) for hop in zip(way, states, strict=True)]
         if way:
             self._node.ahead(f"Switch back to {way[-1]}", [self._renewal(), *back, _VERIFICATION])

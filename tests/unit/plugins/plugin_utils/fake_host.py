@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Call
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import make_facts
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.run_maker import OLD
 
@@ -81,6 +82,12 @@ class FakeHost:
         self.steps: list[str] = []
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.timeouts: list[float | None] = []
+        #: How often something was executed on the node.
+        self.executions = 0
+        #: Packages that are there already.
+        self.packages: set[str] = set()
+        self._row: list[tuple[str, dict[str, Any]]] = []
+        self._begun = False
 
     def answer(self, step: str, told: Told) -> Told:
         """What the step answers, once it was written down."""
@@ -94,8 +101,42 @@ class FakeHost:
 
     # controller.remote.Node
 
+    @property
+    def has_row(self) -> bool:
+        """Whether something that was said ahead is still to be run."""
+        return bool(self._row)
+
+    def ahead(self, title: str, row: Sequence[Call]) -> None:
+        """What will be run next."""
+        assert title
+        self._row, self._begun = [(call.kind, dict(call.arguments)) for call in row], False
+
+    def execute(self, kind: str, arguments: Mapping[str, Any]) -> None:
+        """Count executions: what was said ahead, and comes in that order, is one; a failure ends it."""
+        if not self._row or self._row[0] != (kind, dict(arguments)):
+            self._row = []
+            self.executions += 1
+            return
+        self._row.pop(0)
+        self.executions += not self._begun
+        self._begun = True
+
     def run(self, module: str, arguments: dict[str, Any], reconnect_timeout: float | None = None) -> Told:
         """The result of a module."""
+        self.execute(module, arguments)
+        told = self._run(module, arguments, reconnect_timeout)
+        if told.get("failed") or told.get("missing"):
+            self._row = []
+        return told
+
+    def _run(self, module: str, arguments: dict[str, Any], reconnect_timeout: float | None) -> Told:
+        if module == "wait":
+            return self.answer(f"wait {arguments['seconds']}", {"changed": False})
+        if module == "packages":
+            return self._bring(arguments)
+        if module == "remove":
+            self.asked.append(("remove", arguments))
+            return self.answer(f"remove {arguments['path']}", {"changed": True})
         self.asked.append((module, arguments))
         self.timeouts.append(reconnect_timeout)
         if module == "emqx_release_info":
@@ -114,20 +155,20 @@ class FakeHost:
             self.permanent = version if state == "permanent" else self.permanent
         return told
 
-    def make_directory(self, path: str, owner: str) -> Told:
-        """The result of making a directory."""
-        self.asked.append(("directory", {"path": path, "owner": owner}))
-        return self.answer("mkdir", {"changed": True})
+    def _bring(self, arguments: Mapping[str, Any]) -> Told:
+        self.asked.append(("packages", dict(arguments)))
+        self.packages |= set(arguments["received"])
+        missing = [row["name"] for row in arguments["packages"] if row["name"] not in self.packages]
+        return self.answer("packages", {"changed": True, "missing": missing})
 
     def remove(self, path: str) -> Told:
         """The result of removing a path."""
-        self.asked.append(("remove", {"path": path}))
-        return self.answer(f"remove {path}", {"changed": True})
+        return self.run("remove", {"path": path})
 
-    def copy(self, source: str, target: str, owner: str) -> Told:
-        """The result of copying a file."""
-        self.asked.append(("copy", {"source": source, "target": target, "owner": owner}))
-        return self.answer(f"copy {target.rpartition('/')[2]}", {"changed": True})
+    def send(self, source: str, name: str) -> Told:
+        """The result of sending a file."""
+        self.asked.append(("send", {"source": source, "name": name}))
+        return self.answer(f"send {name}", {"path": f"/tmp/{name}"})
 
     # controller.reservation
 
@@ -135,13 +176,34 @@ class FakeHost:
         """The result of reserving this node."""
         return node.reservation("park" if how.pop("parked", False) else "reserve", {"run_id": run_id, **how})
 
-    def renew(self, node: FakeHost, run_id: str, **how: Any) -> Told:
-        """The result of keeping it."""
-        return node.reservation("renew", {"run_id": run_id, **how})
-
     def give_up(self, node: FakeHost, run_id: str) -> Told:
         """The result of giving it up."""
-        return node.reservation("give up", {"run_id": run_id})
+        return self.perform(node, self.absent(run_id))
+
+    def absent(self, run_id: str) -> Told:
+        """What is asked for by that."""
+        return {"run_id": run_id, "state": "absent"}
+
+    def wish(self, run_id: str, lease: float, verify_cluster: bool, who: str = "", **more: Any) -> Told:
+        """What is asked for of a reservation."""
+        del who
+        return {"run_id": run_id, "lease": lease, "verify_cluster": verify_cluster, **more}
+
+    def first_call(self, wish: Mapping[str, Any]) -> Call:
+        """The call that has it done."""
+        return Call("emqx_reservation", wish)
+
+    def perform(self, node: FakeHost, wish: Mapping[str, Any], sleep: Any = None) -> Told:
+        """The result of it."""
+        del sleep
+        node.execute("emqx_reservation", wish)
+        how = dict(wish)
+        state, renews = how.pop("state", "present"), how.pop("renew", False)
+        step = "renew" if renews else {"absent": "give up", "parked": "park"}.get(state, "reserve")
+        told = node.reservation(step, how)
+        if told.get("failed"):
+            node.ahead("nothing", [])
+        return told
 
     def reservation(self, step: str, how: Mapping[str, Any]) -> Told:
         """Write the step down without the means of waiting."""

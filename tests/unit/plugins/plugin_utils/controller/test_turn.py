@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pytest
@@ -35,6 +35,8 @@ from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.run_maker im
 
 OLDER = "4.4.17"
 NOW = 1_700_000_000.0
+#: A round of a watch.
+LOOK = {"seconds": 0, "verify": True, "last": True}
 LOST, REFUSED = FAILURES["lost"], FAILURES["refused"]
 ALARM = {"alarms": ["high_cpu"]}
 
@@ -78,12 +80,17 @@ class Run:
         json.dumps(self.outcome)
         return self
 
-    def take(self, phase: str, wave: int | None = None, last: bool = True, **decision: Any) -> Run:
-        """A turn in a phase that was decided, in the first wave where the phase has waves."""
+    def take(
+        self, phase: str, wave: int | None = None, rounds: Sequence[Mapping[str, Any]] | None = None, **decision: Any
+    ) -> Run:
+        """A turn in a phase that was decided, in the first wave where the phase has waves; a soak is one look."""
+        if phase == "stage":
+            return self.told(self.turn().reserve(stage=True))
         if wave is None:
             wave = 1 if phase in ("look", "switch", "rollback") else 0
         decided = decided_for("switch" if phase == "look" else phase, wave, **decision)
-        return self.told(self.turn().take(phase, wave, decided, last))
+        one_look = [LOOK] if phase == "soak" else []
+        return self.told(self.turn().take(phase, wave, decided, one_look if rounds is None else rounds))
 
     def end(self, **decision: Any) -> Run:
         return self.told(self.turn().end(decided_for("end", 0, **decision)))
@@ -171,17 +178,18 @@ def test_a_node_that_another_run_has() -> None:
 # Staging
 
 
+def wanted(*versions: str) -> list[dict[str, Any]]:
+    """What a node is asked to have."""
+    return [{"name": f"emqx-{version}.zip", "size": 1, "sha256": None} for version in versions]
+
+
 def test_stages_all_packages_and_then_unpacks_them() -> None:
     run = Run(FakeHost(OLDER), at("reserved"), two_hops()).take("stage")
+    names = ("emqx-4.4.18.zip", "emqx-4.4.19.zip")
     assert run.node.asked == [
-        ("directory", {"path": PACKAGES, "owner": "emqx"}),
-        *(
-            (
-                "copy",
-                {"source": f"/packages/{name}", "target": f"{PACKAGES}/{name}", "owner": "emqx"},
-            )
-            for name in ("emqx-4.4.18.zip", "emqx-4.4.19.zip")
-        ),
+        ("packages", {"packages": wanted(OLD, NEW), "received": {}}),
+        *(("send", {"source": f"/packages/{name}", "name": name}) for name in names),
+        ("packages", {"packages": wanted(OLD, NEW), "received": {name: f"/tmp/{name}" for name in names}}),
         *(
             ("emqx_release", release(version, "staged", package=f"{PACKAGES}/emqx-{version}.zip"))
             for version in (OLD, NEW)
@@ -192,9 +200,41 @@ def test_stages_all_packages_and_then_unpacks_them() -> None:
     assert (run.changed, run.message) == (True, "")
 
 
+def test_sends_only_what_is_not_there() -> None:
+    node = FakeHost(OLDER)
+    node.packages = {f"emqx-{OLD}.zip"}
+    run = Run(node, at("reserved"), two_hops()).take("stage")
+    assert [step for step in node.steps if step.startswith("send")] == [f"send emqx-{NEW}.zip"]
+    assert run.outcome["state"] == "staged"
+
+
+def test_reserves_and_stages_in_one_go() -> None:
+    run = Run(FakeHost(), at("planned")).take("stage")
+    assert run.node.steps == ["reserve", "packages", f"send emqx-{NEW}.zip", "packages", f"staged {NEW}"]
+    assert run.outcome["state"] == "staged"
+    assert run.outcome["renewed"] == NOW
+    assert run.node.executions == 2
+    node = FakeHost()
+    node.packages = {f"emqx-{NEW}.zip"}
+    assert Run(node, at("planned")).take("stage").node.steps == ["reserve", "packages", f"staged {NEW}"]
+    assert node.executions == 1
+
+
+@pytest.mark.parametrize("plan", [one("commit"), one("none", unfinished_run=True), dict(one(), purpose="rollback")])
+def test_reserves_alone_where_there_is_nothing_to_stage(plan: Any) -> None:
+    run = Run(FakeHost(), at("planned"), plan).take("stage")
+    assert (run.node.steps, run.outcome["state"]) == (["reserve"], "reserved")
+
+
+def test_a_node_that_was_not_had_gets_no_packages() -> None:
+    run = Run(FakeHost(reserve=REFUSED), at("planned")).take("stage")
+    assert (run.node.steps, run.failure["phase"]) == (["reserve"], "reserve")
+
+
 def test_a_release_that_only_the_node_has_needs_no_package() -> None:
     run = Run(FakeHost(), at("reserved"), one(hops=[make_hop(package=None, path=None)])).take("stage")
-    assert run.node.steps == ["mkdir", f"staged {NEW}"]
+    assert run.node.steps == ["packages", f"staged {NEW}"]
+    assert run.node.asked_for("packages") == [{"packages": [], "received": {}}]
     assert run.node.asked_for("emqx_release") == [release(NEW, "staged")]
     assert run.outcome["state"] == "staged"
 
@@ -469,14 +509,56 @@ def switched(**changes: Any) -> Outcome:
     return at("switched", looked=1, before=read_facts(), after=read_facts(NEW, OLD), **changes)
 
 
-def test_watches_round_after_round() -> None:
-    run = Run(FakeHost(NEW, OLD, **{"info#1": {"connections": 11}}), switched()).take("soak", last=False)
-    assert run.node.steps == ["renew", "info"]
+def rounds(*seconds: int) -> list[dict[str, Any]]:
+    """Rounds that look after so many seconds each."""
+    found = [{"seconds": each, "verify": True, "last": False} for each in seconds]
+    return [*found[:-1], {**found[-1], "last": True}]
+
+
+def test_watches_round_after_round_in_one_go() -> None:
+    run = Run(FakeHost(NEW, OLD, **{"info#1": {"connections": 11}}), switched()).take("soak", rounds=rounds(10, 10))
+    assert run.node.steps == ["wait 10", "renew", "info"] * 2
+    assert run.node.executions == 1
+    assert run.slept == [], "the node waits, and not a connection for each round"
     assert run.node.asked_for("renew")[0]["verify_cluster"] is False
-    assert run.outcome == switched(renewed=NOW) | {"after": read_facts(NEW, OLD, connections=11)}
-    run.take("soak")
     assert run.outcome == switched(renewed=NOW) | {"state": "soaked"}
     assert run.outcome["checks"] == []
+
+
+def test_a_round_that_is_not_the_last_is_no_end() -> None:
+    first = rounds(0, 0)[:1]
+    run = Run(FakeHost(NEW, OLD, **{"info#1": {"connections": 11}}), switched()).take("soak", rounds=first)
+    assert run.node.steps == ["renew", "info"]
+    assert run.outcome == switched(renewed=NOW) | {"after": read_facts(NEW, OLD, connections=11)}
+
+
+def test_a_round_may_only_keep_the_reservation() -> None:
+    run = Run(FakeHost(NEW, OLD), switched())
+    run.take("soak", rounds=[{"seconds": 40, "verify": False, "last": False}, *rounds(20)])
+    assert run.node.steps == ["wait 40", "renew", "wait 20", "renew", "info"]
+    assert run.outcome["state"] == "soaked"
+
+
+def test_no_execution_waits_for_longer_than_two_minutes() -> None:
+    run = Run(FakeHost(NEW, OLD), switched()).take("soak", rounds=rounds(50, 50, 50, 50, 300, 10))
+    assert run.node.executions == 4, "50 + 50, 50 + 50, 300 for itself, 10"
+    assert run.outcome["state"] == "soaked"
+
+
+def test_a_node_that_fails_in_one_round_has_no_further_one() -> None:
+    run = Run(FakeHost(NEW, OLD, **{"info#2": {"connections": 4}}), switched()).take("soak", rounds=rounds(5, 5, 5))
+    assert run.node.steps == [*["wait 5", "renew", "info"] * 2, "evidence"]
+    assert run.failure["phase"] == "soak"
+
+
+def test_a_node_without_a_turn_keeps_its_reservation_as_long_as_the_others_watch() -> None:
+    for state, decision in (("failed", {}), ("switched", {"hosts": ["a2"]})):
+        outcome = at(state, renewed=NOW - 100) if state == "switched" else dict(failed_in("switch"), renewed=NOW - 100)
+        run = Run(FakeHost(), cast(Outcome, outcome))
+        run.take("soak", rounds=rounds(10, 30), **decision)
+        assert run.slept == [10.0, 30.0]
+        assert run.node.steps == ["renew"]
+        assert run.outcome["state"] == state
 
 
 def test_watches_what_a_restart_would_boot() -> None:
@@ -508,7 +590,8 @@ def soaked() -> Outcome:
 
 def test_commits_and_clears_up() -> None:
     run = Run(FakeHost(NEW, OLD), soaked()).take("commit")
-    assert run.node.steps == ["renew", f"permanent {NEW}", "info", f"remove {PACKAGES}"]
+    assert run.node.steps == ["renew", f"permanent {NEW}", "info", f"remove {PACKAGES}", "give up"]
+    assert run.outcome["given_up"] is True
     assert run.node.asked_for("emqx_release") == [release(NEW, "permanent")]
     assert run.outcome["state"] == "committed"
     assert run.outcome["after"] == read_facts(NEW, NEW)
@@ -599,9 +682,10 @@ STEPS: dict[str, tuple[Outcome, str, list[tuple[str, str]]]] = {
         at("reserved"),
         OLDER,
         [
-            ("mkdir", "Make the directory for packages"),
-            (f"copy emqx-{OLD}.zip", f"Copy the package emqx-{OLD}.zip"),
-            (f"copy emqx-{NEW}.zip", f"Copy the package emqx-{NEW}.zip"),
+            ("packages", "Have the packages on the node"),
+            (f"send emqx-{OLD}.zip", f"Copy the package emqx-{OLD}.zip"),
+            (f"send emqx-{NEW}.zip", f"Copy the package emqx-{NEW}.zip"),
+            ("packages", "Have the packages on the node"),
             (f"staged {OLD}", f"Unpack and check {OLD}"),
             (f"staged {NEW}", f"Unpack and check {NEW}"),
         ],
@@ -667,8 +751,12 @@ def taken(phase: str, answers: dict[str, Any], **settings: Any) -> Run:
 def test_the_steps_of_a_phase(phase: str) -> None:
     """So that no step is missing below."""
     run = taken(phase, {})
-    assert run.node.steps == [step for step, _task in STEPS[phase][2]]
+    given_up = ["give up"] if phase == "commit" else []
+    assert run.node.steps == [*(step for step, _task in STEPS[phase][2]), *given_up]
     assert run.outcome["failure"] is None
+    # The first packages are sent in between; of several hops each but the first, and a commit of its own, come by
+    # themselves.
+    assert run.node.executions == {"stage": 3, "switch": 2}.get(phase, 1)
 
 
 def failing_steps() -> Sequence[Any]:
@@ -782,7 +870,6 @@ def test_a_node_whose_hook_fails_after_the_switch_goes_back_at_once_where_that_i
         ("switch", 1, decided_for("soak", 0)),
         ("look", 1, decided_for("look", 1)),
         ("look", 2, decided_for("switch", 1)),
-        ("stage", 0, decided_for("reserve", 0)),
         ("soak", 0, decided_for("commit", 0)),
         ("rollback", 1, decided_for("rollback", 2)),
         ("commit", 0, decided_for("end", 0)),
@@ -798,11 +885,9 @@ def test_a_decision_of_another_time_is_no_turn(phase: str, wave: int, decision: 
         assert run.node.steps == []
 
 
-@pytest.mark.parametrize("phase", ["stage", "look", "switch", "soak", "commit", "rollback"])
+@pytest.mark.parametrize("phase", ["look", "switch", "soak", "commit", "rollback"])
 def test_whoever_is_not_named_keeps_its_reservation(phase: str) -> None:
-    state: Any = {"stage": "reserved", "soak": "switched", "commit": "soaked", "rollback": "switched"}.get(
-        phase, "staged"
-    )
+    state: Any = {"soak": "switched", "commit": "soaked", "rollback": "switched"}.get(phase, "staged")
     for changes in ({"hosts": ["a2"]}, {"proceed": False}):
         run = Run(FakeHost(), at(state)).take(phase, **changes)
         assert run.node.steps == ["renew"]
@@ -814,7 +899,7 @@ def test_whoever_is_not_named_keeps_its_reservation(phase: str) -> None:
     ("phase", "outcome"),
     [
         ("stage", at("staged")),
-        ("stage", at("planned")),
+        ("stage", failed_in("reserve")),
         ("switch", at("planned")),
         ("switch", at("switched")),
         ("soak", at("staged")),
@@ -833,10 +918,10 @@ def test_a_turn_begins_only_from_where_the_phase_begins(phase: str, outcome: Out
     assert run.outcome == dict(outcome, renewed=NOW)
 
 
-@pytest.mark.parametrize("phase", ["stage", "look", "switch", "soak", "commit"])
+@pytest.mark.parametrize("phase", ["look", "switch", "soak", "commit"])
 def test_a_failure_that_was_decided_is_the_nodes_own_from_then_on(phase: str) -> None:
     failure = outcomes.make_failure("before_wave", {"message": "The hook before_wave failed: no"})
-    state: Any = {"stage": "reserved", "soak": "switched", "commit": "soaked"}.get(phase, "staged")
+    state: Any = {"soak": "switched", "commit": "soaked"}.get(phase, "staged")
     turns_or_not: list[dict[str, Any]] = [{}, {"hosts": []}, {"proceed": False}]
     for changes in turns_or_not:
         run = Run(FakeHost(), at(state)).take(phase, failures={"a1": failure, "a2": failure}, **changes)
@@ -875,7 +960,7 @@ def test_renews_only_when_it_is_time(state: Any, renewed: float | None, due: boo
 def test_a_renewal_names_the_run_and_its_lease() -> None:
     run = Run(FakeHost(), at("staged"), lease_seconds=90)
     run.told(run.turn().nothing(keep=True))
-    assert run.node.asked == [("renew", {"run_id": "run-1", "lease": 90.0})]
+    assert run.node.asked == [("renew", {"run_id": "run-1", "lease": 90.0, "verify_cluster": False})]
 
 
 @pytest.mark.parametrize("outcome", [at("planned"), at("committed"), at("rolled_back")])
@@ -963,6 +1048,27 @@ def test_a_node_that_is_done_is_given_up() -> None:
     assert run.node.asked == [("give up", {"run_id": "run-1"})]
     assert run.outcome == done
     assert (run.message, run.outcome["reached"]) == ("", True)
+
+
+def test_a_node_that_was_given_up_with_its_commit_is_left_alone() -> None:
+    done = at("committed", before=read_facts(), after=read_facts(NEW), given_up=True)
+    run = Run(FakeHost(NEW), done).end()
+    assert (run.node.steps, run.outcome) == ([], done)
+    failed = Run(FakeHost(NEW), dict(failed_in("commit"), given_up=True)).end()  # type: ignore[arg-type]
+    assert failed.node.steps == ["info", "give up"]
+
+
+def test_a_job_of_several_keeps_the_node_to_the_end() -> None:
+    run = Run(FakeHost(NEW, OLD), soaked(), run_id="night").take("commit")
+    assert run.node.steps[-1] == f"remove {PACKAGES}"
+    assert run.outcome["given_up"] is False
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_node_that_cannot_be_given_up_with_its_commit_is_tried_again_at_the_end(kind: str) -> None:
+    run = Run(FakeHost(NEW, OLD, **{"give up#1": FAILURES[kind]}), soaked()).take("commit")
+    assert (run.outcome["state"], run.outcome["given_up"]) == ("committed", False)
+    assert run.end().node.steps[-1] == "give up"
 
 
 @pytest.mark.parametrize("state", ["reserved", "staged"])
