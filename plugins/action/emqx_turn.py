@@ -54,7 +54,8 @@ class ActionModule(ActionBase):
         if options["phase"] == "read":
             # A verification before a switch reads the node anew; of these two, this reading is the one from before.
             verification = options["purpose"] in ("commit", "rollback")
-            result.update(reading.read(Node(self, variables, state.settings), verification))
+            reader = Node(self, variables, state.settings)
+            result.update(reading.read(reader, verification), remote_executions=reader.executions)
             return result
         node: Node | None = None
         turn: Turn | None = None
@@ -76,8 +77,10 @@ class ActionModule(ActionBase):
         named = decision is not None and state.host in decision["hosts"] and not state.is_late
         in_turn = named and taken.outcome["failure"] is None
         result.update(changed=taken.changed, outcome=taken.outcome, in_turn=in_turn)
-        if node is not None and node.connection_losses:
-            result["connection_losses"] = node.connection_losses
+        if node is not None:
+            result["remote_executions"] = node.executions
+            if node.connection_losses:
+                result["connection_losses"] = node.connection_losses
         if taken.diff:
             result["diff"] = taken.diff
         if taken.message:

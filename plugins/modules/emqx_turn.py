@@ -74,6 +74,10 @@ in_turn:
   description: Whether the node has its turn now and has not failed.
   returned: for every O(phase) but V(read), also on failure
   type: bool
+remote_executions:
+  description: How often something was executed on the node for it, or sent there.
+  returned: always
+  type: int
 facts:
   description: What M(emqx.fleet.emqx_release_info) returned, or only C(msg) with why the node could not be read.
   returned: O(phase=read)

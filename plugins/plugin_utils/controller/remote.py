@@ -122,6 +122,8 @@ class Node:
         self.reconnect_timeout = float(settings.get("reconnect_timeout") or 0)
         #: How often the connection was lost and came back.
         self.connection_losses = 0
+        #: How often something was executed on the host, or sent there.
+        self.executions = 0
         self._title = ""
         self._row: list[Call] = []
         self._results: list[dict[str, Any]] | None = None
@@ -153,7 +155,7 @@ class Node:
         given = dict(asked.arguments)
         if self._executable:
             given["executable"] = self._executable
-        return self._counted(run_module(self._action, module, given, self._task_vars, timeout))
+        return self._run_module(module, given, timeout)
 
     def remove(self, path: str) -> dict[str, Any]:
         """Result of removing a file or a tree."""
@@ -161,7 +163,8 @@ class Node:
 
     def send(self, source: str, name: str) -> dict[str, Any]:
         """Send a file of the controller; ``path`` is where it lies on the node until the end of the task."""
-        return persistently(self._action, lambda: self._send(source, name), self.reconnect_timeout)
+        self.executions += 1
+        return self._counted(persistently(self._action, lambda: self._send(source, name), self.reconnect_timeout))
 
     def _from_row(self, asked: Call) -> dict[str, Any] | None:
         """The result of a call that was said ahead; the first one has the whole row executed."""
@@ -190,7 +193,11 @@ class Node:
             "lock_timeout": timeout,
             **({"executable": self._executable} if self._executable else {}),
         }
-        return self._counted(run_module(self._action, "emqx_calls", arguments, self._task_vars, timeout))
+        return self._run_module("emqx_calls", arguments, timeout)
+
+    def _run_module(self, module: str, arguments: dict[str, Any], timeout: float) -> dict[str, Any]:
+        self.executions += 1
+        return self._counted(run_module(self._action, module, arguments, self._task_vars, timeout))
 
     def _counted(self, answer: dict[str, Any]) -> dict[str, Any]:
         self.connection_losses += int(answer.get("connection_losses") or 0)
