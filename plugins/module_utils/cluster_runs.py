@@ -13,7 +13,8 @@ this collection writes is seen each time by the node's own reservation, which is
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from ansible_collections.emqx.fleet.plugins.module_utils import contention, distribution, probe
+from ansible_collections.emqx.fleet.plugins.module_utils import asking, contention
+from ansible_collections.emqx.fleet.plugins.module_utils.asking import characters
 from ansible_collections.emqx.fleet.plugins.module_utils.command import EmqxCommand
 from ansible_collections.emqx.fleet.plugins.module_utils.contention import Member
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import to_str
@@ -80,44 +81,28 @@ def question(printed: bool = True) -> str:
     """The Erlang expression that asks for all members' reservations."""
     code = _RESERVATIONS % {
         "timeout": MEMBER_SECONDS * 1000,
-        "fleet": probe.characters("fleet"),
-        "run": probe.characters("run.json"),
-        "format": probe.characters("~0P"),
+        "fleet": characters("fleet"),
+        "run": characters("run.json"),
+        "format": characters("~0P"),
     }
-    return probe.question([("node", "node()"), ("reservations", code)], printed)
+    return asking.question([("node", "node()"), ("reservations", code)], printed)
 
 
 def read(command: EmqxCommand, pid: Optional[int], state_dir: StateDir) -> Reading:
-    """The reservations of the cluster's running members, by one command; this node's alone where no broker runs.
+    """The reservations of the cluster's running members, by one question; this node's alone where no broker runs.
 
     Raises FleetError where the node does not tell.
     """
     if pid is None:
         return Reading(None, [Member(None, time.time(), state_dir.run())], [])
-    result = command.read("eval", question())
-    answer = probe.parse_answer(result.stdout) if result.rc == 0 else None
-    if answer is None:
-        answer = _ask_directly(pid, command.timeout)
-    reading = None if answer is None else parse(answer)
-    if reading is None:
+    asked = asking.ask(command, pid, question, parse)
+    if asked.answer is None:
         raise FleetError(
             "The node does not tell the reservations of its cluster's members; another run may be at work there.",
-            hint="See why {0} does not work on the node, and start again.".format(" ".join(result.argv[:2])),
-            output=command.output(result),
+            hint="See why {0} eval does not work on the node, and start again.".format(command.installation.executable),
+            output=command.output(asked.result) if asked.result else [],
         )
-    return reading
-
-
-def _ask_directly(pid: int, timeout: float) -> Optional[Dict[str, Any]]:
-    """Without a command, which a broken release table on disk lets die."""
-    peer = distribution.peer_of(pid)
-    if peer is None:
-        return None
-    try:
-        text = distribution.evaluate(peer, question(printed=False), timeout)
-    except distribution.DistributionError:
-        return None
-    return probe.parse_answer(text.decode("utf-8", "replace")) if isinstance(text, bytes) else None
+    return asked.answer  # type: ignore[no-any-return]
 
 
 def parse(answer: Dict[str, Any]) -> Optional[Reading]:

@@ -198,9 +198,9 @@ class EmqxCommand:
         #: Folders in ``/tmp`` that its commands have made.
         self.trees = []  # type: List[str]
 
-    def read(self, *arguments: str) -> CommandResult:
-        """A command that only reads; it is killed at the time-out."""
-        return self._run(list(arguments), self.timeout, kill=True)
+    def read(self, *arguments: str, timeout: Optional[float] = None) -> CommandResult:
+        """A command that only reads; it is killed at the time-out, its own or that of all."""
+        return self._run(list(arguments), self.timeout if timeout is None else timeout, kill=True)
 
     def change(self, *arguments: str) -> CommandResult:
         """A command that changes the node; at the time-out it is left alone and ``rc`` is None."""

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""NodeFacts: everything about a node, from one ``emqx eval`` and its files. Nothing is changed."""
+"""NodeFacts: everything about a node, from one question to it and its files. Nothing is changed."""
 
 import glob
 import os
@@ -17,7 +17,6 @@ from ansible_collections.emqx.fleet.plugins.module_utils import (
     listener_check,
     origin,
     probe,
-    release_table,
     unpack_trees,
     upgrade_script,
 )
@@ -48,8 +47,8 @@ def collect(
     check_version: Optional[str] = None,
     old_code: bool = True,
     verification: bool = False,
-) -> Tuple[Dict[str, Any], CommandResult]:
-    """NodeFacts, and the result of the one command that was run for them.
+) -> Tuple[Dict[str, Any], Optional[CommandResult]]:
+    """NodeFacts, and the result of the command that was run for them, if one was.
 
     ``check_version``: an unpacked or old release that the node shall check as if it were to be installed
     (``dry_check``: ``version``, ``passed``, ``message``; null where there is nothing to check). Without ``old_code``
@@ -57,11 +56,11 @@ def collect(
     listener is tried (``listener_answers``) and the settings are read (``settings``), which are null otherwise.
     """
     patch_paths = sorted(glob.glob(os.path.join(glob.escape(installation.data_dir), "patches", "*.beam")))
-    node, result = probe.ask(command, patch_paths, check_version, old_code, verification)
-    pid = node.pid if node else installation.broker_pid()
-    if node is None and pid is not None and _no_command_works(installation):
-        node = probe.ask_directly(pid, command.timeout, patch_paths, check_version, old_code, verification)
+    pid = installation.broker_pid()
+    asked = probe.ask(command, pid, patch_paths, check_version, old_code, verification)
+    node = asked.answer  # type: Optional[probe.Probe]
     if node is not None:
+        pid = node.pid
         facts = _of_running_node(installation, node, patch_paths)
     else:
         facts = _of_files(installation, patch_paths, pid)
@@ -70,6 +69,8 @@ def collect(
     facts["releases"] = sorted(facts["releases"], key=lambda row: str(row["version"]))
     user = installation.runner_user(pid)
     facts.update(
+        read_by=asked.read_by,
+        read_by_reason=asked.reason,
         pid=pid,
         executable=installation.executable,
         root_dir=installation.root_dir,
@@ -99,7 +100,7 @@ def collect(
         read_text(installation.release_file(facts["running"] or facts["boot"]["version"] or "", "BUILT_ON"))
     )
     facts.update(os=built_for.os, arch=built_for.arch)
-    return facts, result
+    return facts, asked.result
 
 
 def _of_running_node(installation: Installation, node: probe.Probe, patch_paths: List[str]) -> Dict[str, Any]:
@@ -138,14 +139,6 @@ def _of_running_node(installation: Installation, node: probe.Probe, patch_paths:
         "old_code": node.old_code,
         "patches": patches,
     }
-
-
-def _no_command_works(installation: Installation) -> bool:
-    """Whether the release table on disk is why the node does not answer: then it is asked without its commands."""
-    boots = boot.examine(installation, None).version
-    return boots is not None and (
-        release_table.commands_need_row(installation) and release_table.lacks_row(installation, boots)
-    )
 
 
 def _of_files(installation: Installation, patch_paths: List[str], pid: Optional[int]) -> Dict[str, Any]:

@@ -351,7 +351,11 @@ class Installation:
 
 
 def _comm(pid: str) -> str:
-    return (read_text("/proc/{0}/comm".format(pid)) or "").strip()
+    try:
+        return (read_text("/proc/{0}/comm".format(pid)) or "").strip()
+    except ProcessLookupError:
+        # It ended while it was looked at.
+        return ""
 
 
 def settings_of(pid: Optional[int]) -> Dict[str, str]:

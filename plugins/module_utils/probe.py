@@ -2,27 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-r"""Everything that only the running node knows, from one ``emqx eval``.
-
-``bin/emqx`` hands its arguments to ``su - USER -c "emqx \"$ARG\""`` when it drops to its runner user, so the
-expression contains no double quote, dollar sign, back-quote or backslash: strings are written as lists of characters.
-EMQX 4.2 hands them on without quotes besides: they are split at blanks, which does no harm, and each word is taken for
-a pattern of file names, so there are as few words as there can be.
-The answer is one line, ``{emqx_fleet,[...]}``, printed with ``~w``; before it in the line may stand what the runner
-user's login profile prints.
-"""
+"""Everything that only the running node knows, from one question."""
 
 import re
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from ansible_collections.emqx.fleet.plugins.module_utils import distribution
+from ansible_collections.emqx.fleet.plugins.module_utils import asking
+from ansible_collections.emqx.fleet.plugins.module_utils.asking import Asked, characters, question
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
-from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult, EmqxCommand
-from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom, ErlangTermError, parse_term, to_str
+from ansible_collections.emqx.fleet.plugins.module_utils.command import EmqxCommand
+from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom, ErlangTermError, to_str
 
-_FORBIDDEN = re.compile(r"[\"$`\\\n]")
-_NEEDLESS_BLANKS = re.compile(r"(?<=[^\w']) +| +(?=[^\w'])")
-_MARK = "{emqx_fleet,"
 _MODULE_NAME = re.compile(r"[a-z][A-Za-z0-9_@]*\Z")
 _UPTIME_PART = re.compile(r"(\d+)\s*(day|hour|minute|second)")
 _UNIT_SECONDS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
@@ -88,11 +78,6 @@ _FACTS = (
 )
 
 
-def characters(text: str) -> str:
-    """An Erlang string as a list of character codes."""
-    return "[{0}]".format(",".join(str(ord(character)) for character in text))
-
-
 def expression(
     patches: Sequence[str] = (),
     check_version: Optional[str] = None,
@@ -124,33 +109,6 @@ def expression(
         "patches": "[{0}]".format(",".join(pairs)),
     }
     return question([(name, code % values) for name, code in _FACTS if name not in left_out], printed)
-
-
-def question(parts: Sequence[Tuple[str, str]], printed: bool = True) -> str:
-    """The expression that asks for these parts (name, Erlang code) as :func:`parse_answer` reads them."""
-    texts = ["{{{0}, T(fun() -> {1} end)}}".format(name, code) for name, code in parts]
-    text = "T = fun(F) -> try F() catch _:_ -> undefined end end, {0}({1}, [{{emqx_fleet, [{2}]}}]){3}.".format(
-        "io:format" if printed else "unicode:characters_to_binary(io_lib:format",
-        characters("~w~n"),
-        ", ".join(texts),
-        "" if printed else ")",
-    )
-    text = _NEEDLESS_BLANKS.sub("", text)
-    if _FORBIDDEN.search(text):
-        raise ValueError("the expression has a character that bin/emqx would change: {0!r}".format(text))
-    return text
-
-
-def parse_answer(stdout: str) -> Optional[Dict[str, Any]]:
-    """The facts by name, as Erlang terms; None where the output holds no answer."""
-    for line in stdout.splitlines():
-        start = line.find(_MARK)
-        while start >= 0:
-            try:
-                return {str(name): value for name, value in parse_term(line[start:])[1]}
-            except (ErlangTermError, TypeError, ValueError):
-                start = line.find(_MARK, start + 1)
-    return None
 
 
 class Probe:
@@ -349,36 +307,29 @@ def uptime_seconds(text: Optional[str]) -> Optional[int]:
 
 def ask(
     command: EmqxCommand,
+    pid: Optional[int],
     patches: Sequence[str] = (),
     check_version: Optional[str] = None,
     old_code: bool = True,
     settings: bool = False,
-) -> Tuple[Optional[Probe], CommandResult]:
-    """Ask the node for everything. The probe is None where it did not answer."""
-    result = command.read("eval", expression(patches, check_version, old_code, settings))
-    answer = parse_answer(result.stdout) if result.rc == 0 else None
-    return (None if answer is None else Probe(answer)), result
+) -> Asked:
+    """Ask the broker ``pid`` for everything. The answer is a Probe; None where it did not answer."""
+
+    def build(printed: bool) -> str:
+        return expression(patches, check_version, old_code, settings, printed)
+
+    return asking.ask(command, pid, build, _sound)
 
 
-def ask_directly(
-    pid: int,
-    timeout: float,
-    patches: Sequence[str] = (),
-    check_version: Optional[str] = None,
-    old_code: bool = True,
-    settings: bool = False,
-) -> Optional[Probe]:
-    """Ask the broker ``pid`` over its distribution port, which needs no command; None where it does not answer."""
-    peer = distribution.peer_of(pid)
-    if peer is None:
-        return None
-    try:
-        question = expression(patches, check_version, old_code, settings, printed=False)
-        text = distribution.evaluate(peer, question, timeout)
-    except distribution.DistributionError:
-        return None
-    answer = parse_answer(text.decode("utf-8", "replace")) if isinstance(text, bytes) else None
-    return None if answer is None else Probe(answer)
+def _sound(answer: Dict[str, Any]) -> Probe:
+    """The Probe, all of which can be read. Raises TypeError, ValueError and the like."""
+    probe = Probe(answer)
+    for name in dir(Probe):
+        if not name.startswith("_"):
+            getattr(probe, name)
+    for check in (probe.statistic(*COUNTERS), probe.dry_check("")):
+        del check
+    return probe
 
 
 def _missing(value: Any) -> bool:

@@ -484,8 +484,9 @@ class ReleaseManager:
             self.installation, self.command, check_version=self.request.version, old_code=old_code
         )
         if self._now["state"] != "running":
-            self._last_output = self.command.output(result)
-            self._last_reason = self.command.reason(result)
+            # A node that surely is stopped costs no command.
+            self._last_output = self.command.output(result) if result else [self._now["read_by_reason"]]
+            self._last_reason = self.command.reason(result) if result else ""
         if self._before is None:
             self._before = self._now
 

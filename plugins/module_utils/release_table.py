@@ -12,10 +12,10 @@ import os
 import re
 from typing import Any, Optional
 
-from ansible_collections.emqx.fleet.plugins.module_utils import distribution
+from ansible_collections.emqx.fleet.plugins.module_utils import distribution, peer
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom, ErlangTermError, parse_terms
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import REFUSED, FleetError
-from ansible_collections.emqx.fleet.plugins.module_utils.installation import Installation, read_text
+from ansible_collections.emqx.fleet.plugins.module_utils.installation import Installation, read_text, settings_of
 
 TIMEOUT_SECONDS = 30.0
 
@@ -51,7 +51,7 @@ def whole_table(installation: Installation, pid: Optional[int], version: str) ->
     from the release file of ``version`` and the rows that are left. Raises FleetError.
     """
     if pid is not None:
-        return _table_of_running_node(pid, version)
+        return _table_of_running_node(installation, pid, version)
     row = _row_of_release_file(installation, version)
     if row is None:
         raise FleetError(
@@ -73,19 +73,11 @@ WAY_OUT = (
 )
 
 
-def _table_of_running_node(pid: int, version: str) -> bytes:
+def _table_of_running_node(installation: Installation, pid: int, version: str) -> bytes:
     hint = "Do not restart the node before its table is repaired: it could not start. Run the same task again as root."
-    peer = distribution.peer_of(pid)
-    if peer is None:
-        raise FleetError(
-            "The broker's process {0} does not tell its name on its command line, so its table cannot be read.".format(
-                pid
-            ),
-            failure_class=REFUSED,
-            hint=hint,
-        )
     try:
-        text = distribution.evaluate(peer, _TABLE, TIMEOUT_SECONDS)
+        found = peer.find(installation, pid, settings_of(pid))
+        text = distribution.evaluate(found, _TABLE, TIMEOUT_SECONDS)
     except distribution.DistributionError as error:
         raise FleetError(
             "The running node's release table cannot be read: {0}.".format(error), failure_class=REFUSED, hint=hint

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils import cluster_runs, probe
+from ansible_collections.emqx.fleet.plugins.module_utils import asking, cluster_runs, probe
 from ansible_collections.emqx.fleet.plugins.module_utils.cluster_runs import Reading
 
 pytestmark = pytest.mark.skipif(not shutil.which("erlc"), reason="Erlang is not installed")
@@ -33,7 +33,7 @@ def ask(folder: Path, before: str) -> Reading | None:
     command += [f"{before}, {cluster_runs.question()}", "-s", "init", "stop"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert found.stderr == ""
-    answer = probe.parse_answer(found.stdout)
+    answer = asking.parse_answer(found.stdout)
     assert answer is not None, found.stdout
     return cluster_runs.parse(answer)
 

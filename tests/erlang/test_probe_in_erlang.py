@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils import probe
+from ansible_collections.emqx.fleet.plugins.module_utils import asking, probe
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
 from ansible_collections.emqx.fleet.plugins.module_utils.probe import Probe
 
@@ -114,7 +114,7 @@ def ask(text: str, *arguments: str) -> Probe:
     environment = dict(os.environ, LC_ALL="C", LANG="C")
     found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment)
     assert found.stderr == ""
-    answer = probe.parse_answer(found.stdout)
+    answer = asking.parse_answer(found.stdout)
     assert answer is not None, found.stdout
     left_out = {"dry_check": "check_install", "settings": "get_all_env"}
     assert list(answer) == [name for name, _unused in probe._FACTS if left_out.get(name, "") in text]
@@ -203,7 +203,7 @@ def test_settings_of_every_running_application_and_no_value_of_them() -> None:
     text = probe.expression(settings=True)
     command = ["erl", "-noinput", "-boot", "no_dot_erlang", "-eval", secret, "-eval", text, "-s", "init", "stop"]
     printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    answer = probe.parse_answer(printed)
+    answer = asking.parse_answer(printed)
     assert answer is not None
     found = Probe(answer).settings or {}
     assert set(found) == {"kernel", "stdlib"}

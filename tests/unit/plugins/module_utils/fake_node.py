@@ -16,7 +16,13 @@ import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.emqx.fleet.plugins.module_utils import facts, preparation, unpack_trees
+from ansible_collections.emqx.fleet.plugins.module_utils import (
+    asking,
+    distribution,
+    facts,
+    preparation,
+    unpack_trees,
+)
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult, EmqxCommand
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom, parse_term, to_str
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import (
@@ -168,6 +174,19 @@ class FakeNode:
         monkeypatch.setattr(unpack_trees, "SCRIPT", "script-of-{0}".format(self.root))
         for module in (facts, preparation):
             monkeypatch.setattr(module, "UNPACK_DIR", str(self.path("tmp")))
+
+    def use_distribution(self, monkeypatch: Any) -> None:
+        """Have the model answer over the distribution protocol, as a real node does."""
+        monkeypatch.setattr(asking, "evaluate", self.evaluate)
+
+    def evaluate(self, peer: distribution.Peer, text: str, timeout: float) -> bytes:
+        """The value of a question, unless it is stopped or hangs."""
+        assert (peer.node, peer.cookie) == ("emqx@127.0.0.1", COOKIE)
+        if self.state == "stopped":
+            raise distribution.NotListeningError("{0} is not reached: nothing listens at port 4370".format(peer.node))
+        if self.state == "hung":
+            raise distribution.AnswerTimeoutError("{0} does not answer within {1:g} s".format(peer.node, timeout))
+        return self.answer(text).encode("ascii")
 
     def path(self, *parts: str) -> Path:
         return self.root.joinpath(*parts)

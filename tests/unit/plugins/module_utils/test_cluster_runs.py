@@ -8,10 +8,11 @@ import json
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils import cluster_runs, distribution, probe
+from ansible_collections.emqx.fleet.plugins.module_utils import asking, cluster_runs, distribution, peer
 from ansible_collections.emqx.fleet.plugins.module_utils.cluster_runs import Reading, Wish
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult
 from ansible_collections.emqx.fleet.plugins.module_utils.contention import Member
@@ -44,7 +45,7 @@ def printed(rows: Any) -> str:
 
 
 def read_of(text: str) -> Optional[Reading]:
-    answer = probe.parse_answer(text)
+    answer = asking.parse_answer(text)
     assert answer is not None
     return cluster_runs.parse(answer)
 
@@ -111,6 +112,8 @@ class Command:
     """An emqx command that prints something."""
 
     timeout = 3.0
+    settings: Dict[str, str] = {}
+    installation = SimpleNamespace(executable="/opt/emqx/bin/emqx")
 
     def __init__(self, rc: int, stdout: str) -> None:
         self.result = CommandResult(["/opt/emqx/bin/emqx", "eval", "x"], rc, stdout, "it died", 0.1, 1)
@@ -124,6 +127,14 @@ class Command:
         return [result.stderr]
 
 
+PEER = distribution.Peer(OWN, "cookie", 4370)
+
+
+@pytest.fixture(autouse=True)
+def found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "find", lambda *_unused: PEER)
+
+
 def test_one_command_asks_for_all(state_dir: StateDir) -> None:
     command = Command(0, "banner " + printed([(Atom(OWN), 1, "{error,enoent}")]) + "\nok\n")
     reading = cluster_runs.read(command, 4711, state_dir)  # type: ignore[arg-type]
@@ -131,18 +142,18 @@ def test_one_command_asks_for_all(state_dir: StateDir) -> None:
     assert command.asked == [("eval", cluster_runs.question())]
 
 
-def test_a_node_whose_commands_all_die_is_asked_directly(state_dir: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    peer = distribution.Peer(OWN, "cookie")
+def test_no_command_runs_where_the_node_answers_by_itself(state_dir: StateDir, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: List[Tuple[Any, str, float]] = []
 
     def evaluate(*arguments: Any) -> bytes:
         asked.append(arguments)
         return printed([(Atom(OWN), 1, "{error,enoent}")]).encode()
 
-    monkeypatch.setattr(distribution, "peer_of", lambda pid: peer)
-    monkeypatch.setattr(distribution, "evaluate", evaluate)
-    assert cluster_runs.read(Command(127, ""), 4711, state_dir).node == OWN  # type: ignore[arg-type]
-    assert asked == [(peer, cluster_runs.question(printed=False), 3.0)]
+    monkeypatch.setattr(asking, "evaluate", evaluate)
+    command = Command(127, "")
+    assert cluster_runs.read(command, 4711, state_dir).node == OWN  # type: ignore[arg-type]
+    assert asked == [(PEER, cluster_runs.question(printed=False), 3.0)]
+    assert command.asked == []
 
 
 def test_a_node_that_does_not_answer_is_an_error_with_what_it_said(state_dir: StateDir) -> None:

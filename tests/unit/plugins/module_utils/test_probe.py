@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils import probe
+from ansible_collections.emqx.fleet.plugins.module_utils import asking, probe
+from ansible_collections.emqx.fleet.plugins.module_utils.asking import parse_answer
 from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom
-from ansible_collections.emqx.fleet.plugins.module_utils.probe import Probe, expression, parse_answer, uptime_seconds
-from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import FakeNode, wide
+from ansible_collections.emqx.fleet.plugins.module_utils.probe import Probe, expression, uptime_seconds
+from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import FakeCommand, FakeNode, wide
 
 FORBIDDEN = '"$`\\\n\r\0'
 UNDEFINED = Atom("undefined")
@@ -68,12 +69,12 @@ def test_a_module_name_is_no_syntax(name: str) -> None:
     """A patch for a module called ``end`` would otherwise cost every fact."""
     text = expression(["/p/{0}.beam".format(name)])
     assert "{" + name + "," not in text
-    assert "list_to_atom({0})".format(probe.characters(name)) in text
+    assert "list_to_atom({0})".format(asking.characters(name)) in text
 
 
 def test_check_is_asked_for_only_with_a_version() -> None:
     assert "check_install_release" not in expression()
-    assert probe.characters("4.4.19") in expression([], "4.4.19")
+    assert asking.characters("4.4.19") in expression([], "4.4.19")
 
 
 # The answer
@@ -116,15 +117,16 @@ def test_answer_of_another_shape_is_none(text: str) -> None:
 
 def test_ask_believes_only_a_command_that_ended_well(tmp_path: Path) -> None:
     node = FakeNode(tmp_path / "emqx", "4.4.18")
-    found, result = probe.ask(node.command)
-    assert found is not None
-    assert (found.running, result.rc) == ("4.4.18", 0)
+    asked = probe.ask(node.command, None)
+    assert asked.answer is not None
+    assert asked.result is not None
+    assert (asked.answer.running, asked.result.rc) == ("4.4.18", 0)
 
-    class Lying:
-        def read(self, *unused: str) -> CommandResult:
+    class Lying(FakeCommand):
+        def read(self, *unused: str, timeout: Optional[float] = None) -> CommandResult:
             return CommandResult([], 1, printed([("node", Atom("x@y"))]), "", 0.1, 1)
 
-    assert probe.ask(Lying())[0] is None  # type: ignore[arg-type]
+    assert probe.ask(Lying(node), None).answer is None
 
 
 def test_old_code_is_searched_only_when_asked_for() -> None:
@@ -166,7 +168,7 @@ def test_every_fact_may_be_undefined() -> None:
 def test_one_undefined_fact_costs_only_itself(tmp_path: Path, missing: str) -> None:
     node = FakeNode(tmp_path / "emqx", "4.4.18")
     node.extra["facts"] = {missing: UNDEFINED}
-    found, _unused = probe.ask(node.command, (), "4.4.18")
+    found = probe.ask(node.command, None, (), "4.4.18").answer
     assert found is not None
     whole = {"node": found.node, "pid": found.pid, "otp": found.otp, "erts": found.erts, "sysdescr": found.sysdescr}
     for name, value in whole.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils import boot, distribution, facts, preparation, release
+from ansible_collections.emqx.fleet.plugins.module_utils import asking, boot, distribution, facts, preparation, release
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import (
     CHANGED,
@@ -930,10 +930,10 @@ def lost_rows(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
     def evaluate(peer: Any, text: str, timeout: float) -> bytes:
         if "sys:get_state(release_handler)" in text:
             return whole.encode("ascii")
-        return node.answer(text).encode("ascii")
+        return node.evaluate(peer, text, timeout)
 
     monkeypatch.setattr(Installation, "broker_pid", lambda self: PID if node.state == "running" else None)
-    monkeypatch.setattr(distribution, "peer_of", lambda pid: distribution.Peer("emqx@127.0.0.1", COOKIE))
+    monkeypatch.setattr(asking, "evaluate", evaluate)
     monkeypatch.setattr(distribution, "evaluate", evaluate)
     return node
 
@@ -948,9 +948,9 @@ def test_lost_rows_come_back_from_the_running_node(lost_rows: FakeNode, state: s
     assert result["after"]["boot"]["consistent"]
 
 
-def test_lost_rows_of_a_node_that_cannot_be_asked(lost_rows: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distribution, "peer_of", lambda pid: None)
-    with pytest.raises(FleetError, match="does not tell its name"):
+def test_lost_rows_of_a_node_that_cannot_be_asked(lost_rows: FakeNode) -> None:
+    lost_rows.path("etc/emqx.conf").unlink()
+    with pytest.raises(FleetError, match="table cannot be read: the broker's node name is not known"):
         manager(lost_rows).ensure()
     assert '"4.4.18"' not in lost_rows.path("releases/RELEASES").read_text()
 
