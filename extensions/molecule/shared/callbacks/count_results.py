@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) 2026 emqx.fleet contributors
-"""Counts what a run costs: results of tasks by host, without those of tasks that are run once, and executions on nodes."""
+"""Counts what a run costs: results of tasks by host, and executions on nodes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ description: Writes the counts as JSON to the file that the environment variable
 
 
 class CallbackModule(CallbackBase):
-    """Every event of a host is a result, also one of a task that was skipped."""
+    """Every event of a host is a result, also one of a task that was skipped; tasks that are run once stand apart."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -41,19 +41,24 @@ class CallbackModule(CallbackBase):
         self.executions[host] += int(result._result.get("remote_executions") or 0)
 
     def v2_runner_on_ok(self, result: Any) -> None:
+        """Count it."""
         self._count(result)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """Count it."""
         del ignore_errors
         self._count(result)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
+        """Count it."""
         self._count(result)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
+        """Count it."""
         self._count(result)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
+        """Write the counts."""
         del stats
         found = {"results": self.results, "remote_executions": self.executions, "once": self.once}
         with open(os.environ["COUNT_RESULTS_FILE"], "w", encoding="utf-8") as stream:
