@@ -25,13 +25,18 @@ export ANSIBLE_NOCOLOR := 1
 export PY_COLORS := 0
 endif
 
+# Two lanes: what waits leaves its processor to the other. Begun in this order, the longest first.
 # Fast, and all of them are run even if one fails.
-CHECK_STAGES := format ruff types lint-shell lint documents unit
-# In this order, up to the first that fails. `leftovers` stays last.
-TEST_STAGES := $(CHECK_STAGES) unit-broker-side rounds sanity galaxy contract lab no-nodes integration molecule matrix demo-test leftovers
+CHECK_STAGES := unit lint types format ruff lint-shell documents
+# Up to the first that fails. `leftovers` stays last, and alone.
+TEST_STAGES := $(CHECK_STAGES) integration molecule matrix contract sanity lab unit-broker-side demo-test rounds galaxy leftovers
+# What chance has a part in or repeats what `make test` shows elsewhere, and what takes very long.
+SOAK_STAGES := other-rounds every-python no-nodes long-tests
 
 # Options for pytest, as in `make unit PYTEST="-k relup -x"`.
 PYTEST ?=
+# Each target tells how long each test took; scripts/stages.py picks out the longest.
+PYTEST_COMMAND = pytest --junitxml=$(BUILD)/durations/$@.xml
 
 ##@ Everyday
 
@@ -47,11 +52,11 @@ setup: ## install what is missing: Debian packages, .build/venv
 
 .PHONY: check
 check: setup ## the fast part: linters, types, unit tests (under 90 seconds)
-	@$(PYTHON) scripts/stages.py --keep-going $(CHECK_STAGES)
+	@$(PYTHON) scripts/stages.py --keep-going --lanes 2 $(CHECK_STAGES)
 
 .PHONY: test
 test: setup ## everything that a change must pass
-	@$(PYTHON) scripts/stages.py $(TEST_STAGES)
+	@$(PYTHON) scripts/stages.py --lanes 2 --alone leftovers $(TEST_STAGES)
 
 .PHONY: demo
 demo: setup install ## upgrade a cluster under real clients and count; KEEP=1 leaves it running
@@ -91,14 +96,14 @@ documents: setup ## pages that are generated from code are up to date
 
 .PHONY: unit
 unit: setup ## unit tests
-	@pytest tests/unit tests/integration/test_guards.py::test_guards_and_cases_are_there -n 2 $(PYTEST)
+	@$(PYTEST_COMMAND) tests/unit tests/integration/test_guards.py::test_guards_and_cases_are_there -n 2 $(PYTEST)
 
 .PHONY: unit-oldest
 unit-oldest: setup ## unit tests of what runs on the brokers, under the oldest Python found
 	@scripts/unit-broker-side --oldest
 
 .PHONY: unit-broker-side
-unit-broker-side: setup ## unit tests of what runs on the brokers, under every Python from 3.6 on
+unit-broker-side: setup ## unit tests of what runs on the brokers, under the oldest and the newest Python; all others import them
 	@scripts/unit-broker-side
 
 ##@ Parts of test
@@ -118,24 +123,23 @@ galaxy: setup ## build, import as Galaxy does, documentation, changelog
 
 .PHONY: contract
 contract: setup ## the test broker against recordings of the real EMQX; what nodes are asked, in real Erlang
-	@pytest tests/contract tests/erlang -n 2 $(PYTEST)
+	@$(PYTEST_COMMAND) tests/contract tests/erlang -n 2 $(PYTEST)
 
 .PHONY: lab
 lab: setup ## the lab itself: hosts, faults, clients
-	@pytest tests/lab $(PYTEST)
+	@$(PYTEST_COMMAND) tests/lab $(PYTEST)
 
 .PHONY: integration
 integration: setup install broker ## modules, roles and playbooks, against test brokers
-	@pytest tests/integration --ignore tests/integration/no_nodes $(PYTEST)
+	@$(PYTEST_COMMAND) tests/integration --ignore tests/integration/no_nodes $(PYTEST)
 
 .PHONY: no-nodes
 no-nodes: setup install ## Ansible's own commands on the collection, without a broker
-	@pytest tests/integration/no_nodes -n 2 $(PYTEST)
+	@$(PYTEST_COMMAND) tests/integration/no_nodes -n 2 $(PYTEST)
 
 .PHONY: molecule
 molecule: setup install broker ## the scenarios in extensions/molecule, but those that `make matrix` plays
-	@rm -rf .build/molecule
-	@cd extensions && molecule test --all --exclude trouble --exclude rollback_fleet || { cat ../.build/molecule/*/failure.txt; exit 1; }
+	@$(PYTHON) scripts/scenarios.py
 
 .PHONY: matrix
 matrix: setup broker ## the installed collection under every supported ansible-core, and scenarios under two of them
@@ -143,7 +147,7 @@ matrix: setup broker ## the installed collection under every supported ansible-c
 
 .PHONY: demo-test
 demo-test: setup install ## the demo passes, and fails when it should
-	@pytest tests/demo $(PYTEST)
+	@$(PYTEST_COMMAND) tests/demo $(PYTEST)
 
 .PHONY: leftovers
 leftovers: setup ## nothing is left running or lying about
@@ -152,8 +156,22 @@ leftovers: setup ## nothing is left running or lying about
 ##@ Now and then
 
 .PHONY: soak
-soak: setup install ## long-running tests
-	@pytest tests -m soak $(PYTEST)
+soak: setup ## long-running tests, cases drawn anew, all tests under all Pythons
+	@$(PYTHON) scripts/stages.py --keep-going $(SOAK_STAGES)
+
+.PHONY: long-tests
+long-tests: setup install broker ## with soak: kills at random instants, the fault suite without its guards
+	@$(PYTEST_COMMAND) tests -m soak $(PYTEST)
+
+# A run tells its seed; EMQX_FLEET_SEED=N repeats it.
+.PHONY: other-rounds
+other-rounds: setup ## with soak: cases that nobody has seen, ten times as many as in the unit tests
+	@seed=$${EMQX_FLEET_SEED:-$$((RANDOM * 32768 + RANDOM))}; echo "EMQX_FLEET_SEED=$$seed"; \
+	  EMQX_FLEET_SEED=$$seed EMQX_FLEET_ROUNDS=10 $(PYTEST_COMMAND) tests/unit -m rounds -n 2 --hypothesis-seed=$$seed $(PYTEST)
+
+.PHONY: every-python
+every-python: setup ## with soak: unit tests of what runs on the brokers, under every Python from 3.6 on
+	@scripts/unit-broker-side --all
 
 .PHONY: install
 install: setup ## build the collection and install it into .build/collections

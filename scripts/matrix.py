@@ -7,12 +7,15 @@ have readable documentation, and `emqx_release_info` runs under every Python of 
 manage. There is no broker at the path it is given, so what is asked of it is a failure in its own words rather than in
 Python's. Under the oldest and the newest release the integration tests that need no node are run, and two scenarios of
 `extensions/molecule` are played: one of ordinary trouble, in the end with everything committed, and one that goes back.
+Two releases are tried at a time. One that no Python of this machine can run is left out, but for those two.
 """
 
 import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build"
 COLLECTION = BUILD / "collections/ansible_collections/emqx/fleet"
 
+DURATIONS = BUILD / "durations"
+
 SCENARIOS = ("trouble", "rollback_fleet")
+AT_A_TIME = 2
 
 Version = tuple[int, ...]
 
@@ -41,6 +47,13 @@ CORES = (
     Core("2.20", ((3, 12), (3, 14)), (3, 9)),
     Core("2.21", ((3, 12), (3, 14)), (3, 9)),
 )
+#: The oldest and the newest, under which playbooks are run.
+ENDS = (CORES[0], CORES[-1])
+
+
+def spelled(version: Version) -> str:
+    """As people write it."""
+    return ".".join(map(str, version))
 
 
 def interpreters() -> dict[Version, str]:
@@ -109,10 +122,13 @@ def target_errors(commands: Path, target: str) -> str:
     return "" if answered else f"emqx_release_info under {target}: {result.stdout}{result.stderr}"
 
 
-def no_nodes_errors(commands: Path) -> str:
+def no_nodes_errors(commands: Path, release: str) -> str:
     """Run the integration tests that need no node, with this release's Ansible; returns what went wrong."""
     result = subprocess.run(
-        (sys.executable, "-m", "pytest", "-q", "-n", "2", "tests/integration/no_nodes"),
+        (
+            *(sys.executable, "-m", "pytest", "-q", "-n", "2", "tests/integration/no_nodes"),
+            f"--junitxml={DURATIONS / f'matrix-{release}.xml'}",
+        ),
         cwd=ROOT,
         env={**os.environ, "EMQX_FLEET_ANSIBLE": str(commands)},
         stdin=subprocess.DEVNULL,
@@ -123,15 +139,16 @@ def no_nodes_errors(commands: Path) -> str:
     return "" if result.returncode == 0 else f"tests/integration/no_nodes: {result.stdout}{result.stderr}"
 
 
-def scenario_errors(commands: Path, name: str) -> str:
+def scenario_errors(commands: Path, release: str, name: str) -> str:
     """Play a scenario with this release's `ansible-playbook`; returns what went wrong, empty when nothing did."""
     error = ""
+    begun = time.monotonic()
     for step in ("create", "converge", "verify", "destroy"):
         if error and step != "destroy":
             continue
         result = subprocess.run(
             (sys.executable, ROOT / "extensions/molecule/shared/run.py", name, step),
-            env={**os.environ, "EMQX_FLEET_ANSIBLE": str(commands)},
+            env={**os.environ, "EMQX_FLEET_ANSIBLE": str(commands), "EMQX_FLEET_BESIDE": f"-{release}"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -139,6 +156,9 @@ def scenario_errors(commands: Path, name: str) -> str:
         )
         if result.returncode != 0:
             error += f"{name}, {step}: {result.stdout}{result.stderr}"
+    DURATIONS.mkdir(parents=True, exist_ok=True)
+    seconds = json.dumps({name: time.monotonic() - begun})
+    (DURATIONS / f"matrix-{release}-{name}.json").write_text(seconds, encoding="utf-8")
     return error
 
 
@@ -147,17 +167,18 @@ def check(core: Core, pythons: dict[Version, str]) -> list[str]:
     lowest, highest = core.controller
     usable = [version for version in pythons if lowest <= version <= highest]
     if not usable:
-        print(f"{core.release}  no Python from {lowest} to {highest} on this machine", flush=True)
-        return []
+        absent = f"no Python from {spelled(lowest)} to {spelled(highest)} on this machine"
+        print(f"{core.release}  {absent}", flush=True)
+        return [f"{absent}, and what is tried under this release is tried nowhere else; install one"] * (core in ENDS)
     commands = environment(core, pythons[usable[0]])
     targets = {version: path for version, path in pythons.items() if version >= core.oldest_target}
     errors = syntax_errors(commands) + documentation_errors(commands)
     errors += [error for error in (target_errors(commands, path) for path in targets.values()) if error]
-    if core in (CORES[0], CORES[-1]):
-        errors += [error for error in (no_nodes_errors(commands),) if error]
-        errors += [error for error in (scenario_errors(commands, name) for name in SCENARIOS) if error]
-    shown = ", ".join(".".join(map(str, version)) for version in targets)
-    controller = ".".join(map(str, usable[0]))
+    if core in ENDS:
+        errors += [error for error in (no_nodes_errors(commands, core.release),) if error]
+        errors += [error for error in (scenario_errors(commands, core.release, name) for name in SCENARIOS) if error]
+    shown = ", ".join(map(spelled, targets))
+    controller = spelled(usable[0])
     print(f"{core.release}  on {controller}, managing {shown}: {'FAILED' if errors else 'passed'}", flush=True)
     return errors
 
@@ -167,7 +188,11 @@ def main() -> int:
     subprocess.run((ROOT / "scripts/install-collection",), check=True, stdout=subprocess.DEVNULL)
     pythons = interpreters()
     wanted = sys.argv[1:] or [core.release for core in CORES]
-    errors = [f"{core.release}: {error}" for core in CORES if core.release in wanted for error in check(core, pythons)]
+    # What takes longest begins first.
+    cores = [core for core in sorted(CORES, key=lambda core: core not in ENDS) if core.release in wanted]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        found = list(pool.map(lambda core: check(core, pythons), cores))
+    errors = [f"{core.release}: {error}" for core, these in zip(cores, found, strict=True) for error in these]
     print("\n".join(errors))
     return 1 if errors else 0
 

@@ -38,6 +38,20 @@ def _alias_checkout() -> None:
 _alias_checkout()
 
 
+def _fix_cases() -> None:
+    """Have hypothesis try the same cases each time, however slow the machine; others with EMQX_FLEET_SEED."""
+    try:
+        import hypothesis  # the broker-side environments have none
+    except ImportError:
+        return
+    fixed = not os.environ.get("EMQX_FLEET_SEED")
+    hypothesis.settings.register_profile("fleet", derandomize=fixed, deadline=None, print_blob=True)
+    hypothesis.settings.load_profile("fleet")
+
+
+_fix_cases()
+
+
 def _end(_number: int, _frame: Any) -> None:
     """End as after Ctrl-C, which reaches also what we have started: a job that is cancelled leaves nothing behind."""
     for path in Path("/proc/self/task").glob("*/children"):

@@ -24,6 +24,8 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 VERSIONS = ("4.4.17", "4.4.18", "4.4.19")
 BIN_FILES = ("emqx", "emqx_ctl", "cuttlefish", "nodetool", "install_upgrade.escript")
+# Their texts stay what is run; see bin/emqx.
+COMPILED = ("nodetool", "install_upgrade.escript")
 ERTS_PROGRAMS = ("beam.smp", "erlexec", "erl_child_setup", "inet_gethost", "escript", "heart")
 RELUPS = {"full": "relup", "hop": "relup.hop"}
 # The oldest date that a zip can hold: equal sources give equal packages.
@@ -176,7 +178,27 @@ def fingerprint(versions: tuple[str, ...], erl: Erlang) -> str:
     return digest.hexdigest()
 
 
-def tree(folder: Path, package: Package, erl: Erlang, built_on: str) -> dict[str, tuple[bytes | Path, int]]:
+def compiled_scripts(packages: list[Package], folder: Path) -> dict[bytes, bytes]:
+    """What the texts of scripts are compiled to; made in a folder."""
+    texts = {(name, substituted(HERE / "bin" / name, {}, package.traits)) for name in COMPILED for package in packages}
+    paths = {}
+    for number, (name, text) in enumerate(sorted(texts)):
+        path = paths[text] = folder / "scripts" / str(number) / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(text)
+    subprocess.run(["escript", HERE / "build.escript", "compile", *paths.values()], check=True)
+    return {text: path.with_name(f"{path.name}.compiled").read_bytes() for text, path in paths.items()}
+
+
+def checksum(text: bytes) -> str:
+    """What `cksum` says of a text, with a hyphen in between."""
+    out = subprocess.run(["cksum"], input=text, check=True, capture_output=True).stdout.decode()
+    return "-".join(out.split())
+
+
+def tree(
+    folder: Path, package: Package, erl: Erlang, built_on: str, scripts: dict[bytes, bytes]
+) -> dict[str, tuple[bytes | Path, int]]:
     """Path inside the package -> content and mode."""
     version, release, traits = package.version, folder / "releases" / package.version, package.traits
     number = package.stage.erts(version, erl)
@@ -200,6 +222,9 @@ def tree(folder: Path, package: Package, erl: Erlang, built_on: str) -> dict[str
         else:
             file = (substituted(HERE / "bin" / name, variables, traits), 0o775)
         files[f"bin/{name}"] = files[f"bin/{name}-{version}"] = file
+        if name in COMPILED:
+            text = substituted(HERE / "bin" / name, {}, traits)
+            files[f"erts-{number}/compiled/{checksum(text)}/{name}"] = (scripts[text], 0o644)
     files["bin/no_dot_erlang.boot"] = (release / "no_dot_erlang.boot", 0o644)
     files["etc/emqx.conf"] = (HERE / "etc" / "emqx.conf", 0o644)
     for path in sorted((folder / "lib").rglob("*")):
@@ -250,7 +275,9 @@ def otp_of(package: Package, erl: Erlang) -> str:
     return package.otp or (f"{erl.otp}.1" if other else erl.otp)
 
 
-def write_package(folder: Path, package: Package, erl: Erlang, architecture: str, out: Path) -> Path:
+def write_package(
+    folder: Path, package: Package, erl: Erlang, architecture: str, scripts: dict[bytes, bytes], out: Path
+) -> Path:
     beside = out / "variants" / package.variant if package.variant else out / "packages"
     beside.mkdir(parents=True, exist_ok=True)
     target = beside / file_name(package, erl)
@@ -258,7 +285,7 @@ def write_package(folder: Path, package: Package, erl: Erlang, architecture: str
     words = [otp_of(package, erl), architecture, str(struct.calcsize("P") * 8)]
     if "built-on-system" in package.traits:
         words.append(package.os or os_word())
-    files = tree(folder, package, erl, "-".join(words))
+    files = tree(folder, package, erl, "-".join(words), scripts)
     folders = {str(p) for name in files for p in Path("emqx", name).parents if str(p) != "."}
     part = target.with_suffix(".part")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
@@ -306,8 +333,9 @@ def build(out: Path, versions: tuple[str, ...], only_plain: bool) -> None:
         stages = {stage: Path(temporary, str(n)) for n, stage in enumerate(dict.fromkeys(p.stage for p in packages))}
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             *_unused, architecture = threads.map(lambda stage: compiled(stage, stages[stage], erl), stages)
+        scripts = compiled_scripts(packages, Path(temporary))
         with ProcessPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            jobs = [pool.submit(write_package, stages[p.stage], p, erl, architecture, out) for p in packages]
+            jobs = [pool.submit(write_package, stages[p.stage], p, erl, architecture, scripts, out) for p in packages]
             for job in jobs:
                 job.result()
     stamp.write_text(mark)

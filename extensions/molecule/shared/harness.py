@@ -32,6 +32,8 @@ from tests.lab.labkit.killer import Outcome, run_and_kill  # noqa: E402
 
 #: Where `ansible-playbook` is: another folder tries another ansible-core.
 BIN = Path(os.environ.get("EMQX_FLEET_ANSIBLE") or Path(sys.executable).parent)
+#: What tells a scenario that is played beside the same one: `-2.16`.
+BESIDE = os.environ.get("EMQX_FLEET_BESIDE", "")
 PACKAGES = ROOT / ".build" / "broker" / "packages"
 VARIANTS = ROOT / ".build" / "broker" / "variants"
 OLDEST, OLD, NEW = "4.4.17", "4.4.18", "4.4.19"
@@ -85,8 +87,8 @@ class Scenario:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.work = ROOT / ".build" / "molecule" / name
-        self.lab_name = f"mol-{name.replace('_', '-')}"
+        self.work = ROOT / ".build" / "molecule" / f"{name}{BESIDE}"
+        self.lab_name = f"mol-{name}{BESIDE}".replace("_", "-").replace(".", "-")
         self.more_environment: dict[str, str] = {}
 
     # The fleet

@@ -4,7 +4,7 @@
 %%
 %% Versions of the running node: list, unpack, switch, make permanent, remove. The node's own release handler does
 %% the work; what is said here, the exit codes, and where it stops half-way, is what a caller of EMQX meets.
--mode(compile).
+-mode(interpret).
 
 %% A remote call that takes longer crashes this script, while the node goes on.
 -define(TIMEOUT, 300000).

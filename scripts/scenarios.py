@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026 emqx.fleet contributors
+"""Play the scenarios in `extensions/molecule` with molecule, two at a time.
+
+usage: scenarios.py [SCENARIO...]
+
+Without names all are played but those that `scripts/matrix.py` plays. What molecule says is in
+`.build/molecule/SCENARIO.log`, and printed where a scenario fails, after the reason. When interrupted, the labs that
+are up are taken down. The exit status is 0 only if every scenario passed.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+
+from matrix import SCENARIOS as ELSEWHERE
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "extensions/molecule"
+LOGS = ROOT / ".build/molecule"
+DURATIONS = ROOT / ".build/durations"
+AT_A_TIME = 2
+#: The longest first, so that the last to end is a short one; the others follow.
+LONGEST = ("phases", "forms", "two_operators", "soak_fails", "fleet")
+
+
+class InterruptionError(Exception):
+    """A signal came."""
+
+
+class Play:
+    """Scenarios that are played."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self.seconds: dict[str, float] = {}
+        self.failed: list[str] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Play all of them."""
+        LOGS.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            jobs = [pool.submit(self._one, name) for name in self.names]
+            try:
+                for job in jobs:
+                    job.result()
+            except BaseException:
+                self._end()
+                raise
+
+    def _one(self, name: str) -> None:
+        if self._over.is_set():
+            return
+        begun = time.monotonic()
+        log = LOGS / f"{name}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                (Path(sys.executable).with_name("molecule"), "test", "--scenario-name", name),
+                cwd=FOLDER.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._processes[name] = process
+            status = process.wait()
+        if self._over.is_set():
+            return
+        self.seconds[name] = time.monotonic() - begun
+        if status == 0:
+            print(f"{name}: passed after {self.seconds[name]:.0f} s", flush=True)
+            return
+        self.failed.append(name)
+        failure = LOGS / name / "failure.txt"
+        reason = failure.read_text(encoding="utf-8") if failure.exists() else ""
+        text = log.read_text(encoding="utf-8", errors="replace")
+        print(f"{name}: FAILED after {self.seconds[name]:.0f} s\n{text}\n{reason}", flush=True)
+
+    def _end(self) -> None:
+        """End what is under way, and take its labs down."""
+        self._over.set()
+        for name, process in self._processes.items():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                subprocess.run((sys.executable, FOLDER / "shared/run.py", name, "destroy"), check=False)
+
+
+def wanted() -> list[str]:
+    """Names of the scenarios to play."""
+    found = sorted(path.parent.name for path in FOLDER.glob("*/molecule.yml"))
+    found.sort(key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
+    return [name for name in found if name not in ELSEWHERE]
+
+
+def main() -> int:
+    """Play them; 0 if all passed."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for other in signals:  # once: what it does then is to clean up
+            signal.signal(other, signal.SIG_IGN)
+        raise InterruptionError(signal.Signals(number).name)
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in signals:
+        signal.signal(number, stop)
+    names = sys.argv[1:] or wanted()
+    if not sys.argv[1:]:
+        shutil.rmtree(LOGS, ignore_errors=True)
+    play = Play(names)
+    try:
+        play.run()
+    except InterruptionError as interruption:
+        print(f"interrupted by {interruption}; the labs are down")
+        return 1
+    DURATIONS.mkdir(parents=True, exist_ok=True)
+    (DURATIONS / "molecule.json").write_text(json.dumps(play.seconds), encoding="utf-8")
+    print(f"{len(play.seconds) - len(play.failed)} passed, {len(play.failed)} failed: {', '.join(play.failed) or '-'}")
+    return 1 if play.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
