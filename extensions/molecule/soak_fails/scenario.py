@@ -1,30 +1,34 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) 2026 emqx.fleet contributors
-"""A member gets into trouble while the fleet is watched: nothing is committed, and all go back."""
+"""A member gets into trouble after its turn: the watch finds it, nothing is committed, and all go back."""
 
 from __future__ import annotations
 
 from harness import NEW, OLD, Scenario, verbs
 
 FLEET = {"clusters": {"blue": {"hosts": ["h1", "h2"]}}}
-_ALARM = "emqx_alarm:activate(molecule_alarm, #{})."
+# A hook is the one thing that comes at a known moment between the check of a turn and the watch.
+_HOOK = """
+- name: Trouble
+  ansible.builtin.command:
+    argv: [/opt/emqx/bin/emqx, eval, "emqx_alarm:activate(molecule_alarm, #{})."]
+  changed_when: false
+  when: inventory_hostname == 'h2'
+"""
 
 
 def converge(scenario: Scenario) -> None:
     """Do it."""
-
-    def trouble(line: str) -> None:
-        if "TASK [" in line and "Wait | Pause" in line:
-            scenario.host("h2").exec(["/opt/emqx/bin/emqx", "eval", _ALARM])
-
-    process = scenario.start(
+    hook = scenario.work / "trouble.yml"
+    hook.write_text(_HOOK, encoding="utf-8")
+    scenario.playbook(
         "upgrade",
+        emqx_upgrade_hooks={"after_node": str(hook)},
         emqx_upgrade_version=NEW,
         emqx_upgrade_verify_seconds=2,
         emqx_upgrade_commit="fleet",
         emqx_upgrade_report_file=str(scenario.work / "report.json"),
     )
-    scenario.finish(process, "upgrade", trouble)
     scenario.keep("after-soak", {host: vars(state) for host, state in scenario.nodes().items()})
     scenario.playbook("status")
     # The operator decides to go back.
