@@ -89,6 +89,8 @@ class ActionModule(ActionBase):
         if phase == "preview" or (self._task.check_mode and phase in ("reserve", "stage")):
             return turn.preview()
         if phase in ("reserve", "stage"):
+            if decision is not None and (state.is_late or not decision["proceed"]):
+                return turn.nothing(keep=not state.is_late)
             return turn.reserve(stage=phase == "stage" and "stage" in state.parts())
         if phase == "hook_failed":
             return turn.hook_failed(options["hook"], options["wave"], options["message"])
@@ -96,4 +98,7 @@ class ActionModule(ActionBase):
             return turn.nothing()
         if phase == "end":
             return turn.end(decision)
+        if phase == "soak" and not any(each["verify"] for each in options["rounds"]):
+            # Also in the pause between two waves, whatever was decided last.
+            return turn.nothing(keep=True)
         return turn.take(phase, options["wave"], decision, options["rounds"])
