@@ -70,7 +70,11 @@ class ActionModule(ActionBase):
             raise
         except BaseException as error:  # noqa: BLE001
             # Whatever it is, also the time-out of a task: raised, it would take with it how far the node is.
-            taken = crashed(turn.outcome if turn else state.outcome, options["hook"] or options["phase"], error)
+            outcome = turn.outcome if turn else state.outcome
+            phase = options["hook"] or options["phase"]
+            # A turn that stages begins with the reservation.
+            phase = "reserve" if phase == "stage" and outcome["state"] == "planned" else phase
+            taken = crashed(outcome, phase, error)
             result["exception"] = traceback.format_exc()
         decision = state.decision
         named = decision is not None and state.host in decision["hosts"] and not state.is_late
