@@ -28,7 +28,6 @@ from ansible_collections.emqx.fleet.plugins.module_utils import (
     package_files,
     readiness,
 )
-from ansible_collections.emqx.fleet.plugins.module_utils import version as versions
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, UNKNOWN, FleetError
 from ansible_collections.emqx.fleet.plugins.module_utils.module_support import Node, open_node, valid_version
 from ansible_collections.emqx.fleet.plugins.module_utils.release import ReleaseManager, Request
@@ -257,7 +256,7 @@ def _result_of(call: Call, check_mode: bool) -> Result:
         return KINDS[call.kind].work(call.arguments, check_mode)
     except FleetError as error:
         return dict(error.result(), failed=True)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         return {
             "failed": True,
             "failure_class": UNKNOWN,

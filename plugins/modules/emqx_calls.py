@@ -24,8 +24,8 @@ attributes:
 options:
   row:
     description:
-      - The calls in their order. Each has C(kind), which is a module of this collection that works on a node, C(packages),
-        C(remove) or C(wait), and its C(arguments).
+      - The calls in their order. Each has C(kind), which is a module of this collection that works on a node,
+        C(packages), C(remove) or C(wait), and its C(arguments).
       - With C(expect), a reading ends the row unless the node runs the version C(running), the members C(cluster)
         of its cluster are all there, of what it counts there are at C(least) these numbers, and a restart C(boots) that
         version; the last two only where they are given.

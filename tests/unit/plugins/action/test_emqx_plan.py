@@ -148,8 +148,8 @@ def test_a_package_that_is_gone_is_told(tmp_path: Path) -> None:
     with pytest.raises(AnsibleActionFail) as raised:
         plan({"a": make_facts()}, settings=settings)
     assert re.fullmatch(
-        r"the package /\S+/emqx-4\.4\.19-\S+\.zip cannot be read any more: No such file or directory; packages must stay "
-        r"where they are until the run has ended\.",
+        r"the package /\S+/emqx-4\.4\.19-\S+\.zip cannot be read any more: No such file or directory; packages must "
+        r"stay where they are until the run has ended\.",
         str(raised.value),
     )
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["message"] == str(raised.value)

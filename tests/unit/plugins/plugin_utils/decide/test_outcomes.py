@@ -34,8 +34,8 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import 
     note_hook_failure,
     parts_of,
     rounds,
-    watches,
     superfluous_releases,
+    watches,
     way_back,
 )
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Action, Outcome, Plan, State
