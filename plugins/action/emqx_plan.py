@@ -84,7 +84,8 @@ class ActionModule(ActionBase):
                     max_clock_skew=settings["max_clock_skew"],
                 ),
             )
-            package_sources.complete_digests(plan)
+            if plan["feasible"]:
+                package_sources.complete_digests(plan)
         except (PlanError, package_sources.SourceError) as error:
             if not self._task.check_mode:
                 report_file.refuse(report_path, RunState(variables).parts(), str(error))

@@ -71,7 +71,11 @@ class ActionModule(ActionBase):
             raise
         except BaseException as error:  # noqa: BLE001
             # Whatever it is, also the time-out of a task: raised, it would take with it how far the node is.
-            taken = crashed(turn.outcome if turn else state.outcome, options["hook"] or options["phase"], error)
+            outcome = turn.outcome if turn else state.outcome
+            phase = options["hook"] or options["phase"]
+            # A turn that stages begins with the reservation.
+            phase = "reserve" if phase == "stage" and outcome["state"] == "planned" else phase
+            taken = crashed(outcome, phase, error)
             result["exception"] = traceback.format_exc()
         decision = state.decision
         named = decision is not None and state.host in decision["hosts"] and not state.is_late
@@ -92,6 +96,8 @@ class ActionModule(ActionBase):
         if phase == "preview" or (self._task.check_mode and phase in ("reserve", "stage")):
             return turn.preview()
         if phase in ("reserve", "stage"):
+            if decision is not None and (state.is_late or not decision["proceed"]):
+                return turn.nothing(keep=not state.is_late)
             return turn.reserve(stage=phase == "stage" and "stage" in state.parts())
         if phase == "hook_failed":
             return turn.hook_failed(options["hook"], options["wave"], options["message"])
@@ -99,4 +105,7 @@ class ActionModule(ActionBase):
             return turn.nothing()
         if phase == "end":
             return turn.end(decision)
+        if phase == "soak" and not any(each["verify"] for each in options["rounds"]):
+            # Also in the pause between two waves, whatever was decided last.
+            return turn.nothing(keep=True)
         return turn.take(phase, options["wave"], decision, options["rounds"])

@@ -7,7 +7,8 @@
 A node's turn is a handful of modules. Each of them by itself costs a connection and the start of a Python; in one
 remote execution they cost that once. A row of calls ends with the first one that failed, or after which whoever asked
 for them has to look first. What they returned is written down on the node as they go, so that a row that is asked for
-again after a lost connection goes on where it was, and tells of what was done before as well.
+again after a lost connection goes on where it was, and tells of what was done before as well. Where the connection is
+lost, the call at work is done to its end, and no further one is begun: nobody would see what came of it.
 """
 
 import contextlib
@@ -27,7 +28,6 @@ from ansible_collections.emqx.fleet.plugins.module_utils import (
     package_files,
     readiness,
 )
-from ansible_collections.emqx.fleet.plugins.module_utils import version as versions
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, UNKNOWN, FleetError
 from ansible_collections.emqx.fleet.plugins.module_utils.module_support import Node, open_node, valid_version
 from ansible_collections.emqx.fleet.plugins.module_utils.release import ReleaseManager, Request
@@ -38,6 +38,7 @@ Result = Dict[str, Any]
 Arguments = Dict[str, Any]
 
 _POLL_SECONDS = 0.2
+_LOOK_SECONDS = 1.0
 
 
 def release(arguments: Arguments, check_mode: bool = False) -> Result:
@@ -107,11 +108,11 @@ def pause(seconds: float) -> None:
     watched.register(1, select.POLLERR | select.POLLHUP)
     deadline = time.monotonic() + seconds
     while True:
-        left = deadline - time.monotonic()
+        left = max(0.0, deadline - time.monotonic())
+        if watched.poll(min(left, _LOOK_SECONDS) * 1000):
+            raise SystemExit(1)
         if left <= 0:
             return
-        if watched.poll(min(left, 1.0) * 1000):
-            raise SystemExit(1)
 
 
 def remove(arguments: Arguments, check_mode: bool = False) -> Result:
@@ -200,7 +201,8 @@ KINDS = {
 class Call(NamedTuple):
     """One of a row: its kind, its checked arguments, and for a reading what it must find for the row to go on.
 
-    ``expect``: ``running``, ``cluster`` and ``least``, as :func:`readiness.is_as_planned` takes them; None for nothing.
+    ``expect``: ``running``, ``cluster``, ``least`` and ``boots``, as :func:`readiness.is_as_planned` takes them; None
+    for nothing.
     """
 
     kind: str
@@ -234,6 +236,7 @@ def _go_on(
         if results and _ends(row[len(results) - 1], results[-1]):
             break
         call = row[len(results)]
+        pause(0)
         results.append(_result_of(call, check_mode))
         if not results[-1].get("failed"):
             # What failed is tried again by whoever asks again.
@@ -253,7 +256,7 @@ def _result_of(call: Call, check_mode: bool) -> Result:
         return KINDS[call.kind].work(call.arguments, check_mode)
     except FleetError as error:
         return dict(error.result(), failed=True)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         return {
             "failed": True,
             "failure_class": UNKNOWN,
@@ -290,7 +293,7 @@ def _progress(state_dir: StateDir, identity: str, lock_timeout: float) -> Iterat
         def keep(results: List[Result]) -> None:
             text = json.dumps({"identity": identity, "results": results})
             # Where it cannot be written, a row that is asked for again finds out by itself where the node is.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, FleetError):
                 write_atomically(path, text, 0o600, state_dir.give)
 
         yield _load(path, identity), keep
@@ -320,8 +323,9 @@ def _load(path: str, identity: str) -> List[Result]:
     try:
         with open(path, encoding="utf-8") as stream:
             found = json.load(stream)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
-    if not isinstance(found, dict) or found.get("identity") != identity or not isinstance(found.get("results"), list):
+    results = found.get("results") if isinstance(found, dict) and found.get("identity") == identity else None
+    if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
         return []
-    return found["results"]
+    return results

@@ -6,7 +6,7 @@
 
 import os
 import shutil
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, Mapping, Sequence
 
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, FleetError
 from ansible_collections.emqx.fleet.plugins.module_utils.package import sha256_file
@@ -26,21 +26,20 @@ def bring(state_dir: StateDir, wanted: Sequence[Mapping[str, Any]], received: Ma
     Raises FleetError where one of them is not what was sent, and where the folder cannot be written to.
     """
     place = folder(state_dir)
-    changed = not os.path.isdir(place)
-    missing = []  # type: List[str]
+    sent = [package for package in wanted if package["name"] in received]
+    changed = bool(sent) or not os.path.isdir(place)
     try:
         state_dir.create()
         os.makedirs(place, 0o755, exist_ok=True)
         state_dir.give(place)
-        for package in wanted:
-            path = os.path.join(place, package["name"])
-            sent = received.get(package["name"])
-            if sent is not None:
-                _check(sent, package)
-                _take_in(state_dir, sent, path)
-                changed = True
-            elif not _is_whole(path, package):
-                missing.append(package["name"])
+        for package in sent:
+            _check(received[package["name"]], package)
+            _take_in(state_dir, received[package["name"]], os.path.join(place, package["name"]))
+        missing = [
+            package["name"]
+            for package in wanted
+            if package["name"] not in received and not _is_whole(os.path.join(place, package["name"]), package)
+        ]
     except OSError as error:
         raise FleetError(
             "The package cannot be kept in {0}: {1}.".format(place, error.strerror),

@@ -14,12 +14,19 @@ def absent_members(facts: Mapping[str, Any], expected: Iterable[str]) -> List[st
 
 
 def is_as_planned(
-    facts: Mapping[str, Any], running: str, cluster: Iterable[str], least: Optional[Mapping[str, int]] = None
+    facts: Mapping[str, Any],
+    running: str,
+    cluster: Iterable[str],
+    least: Optional[Mapping[str, int]] = None,
+    boots: Optional[str] = None,
 ) -> bool:
     """Whether the node runs this version, and its cluster is whole; on the controller the checks tell what is not.
 
-    ``least``: the smallest numbers of what the facts count, such as ``connections``.
+    ``least``: the smallest numbers of what the facts count, such as ``connections``. ``boots``: the version that a
+    restart must boot.
     """
     if facts["state"] != "running" or facts["running"] != running or absent_members(facts, cluster):
+        return False
+    if boots is not None and facts["boot"]["version"] != boots:
         return False
     return all((facts[name] or 0) >= number for name, number in (least or {}).items())

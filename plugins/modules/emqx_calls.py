@@ -10,7 +10,8 @@ short_description: Does the work of several modules on an EMQX node in one go
 description:
   - Does one call after the other, up to the first that fails, and returns what each of them returned.
   - What was done is written down on the node as it goes. A row that is asked for again after a lost connection goes on
-    where it was, and returns also what was done before.
+    where it was, and returns also what was done before. Where the connection is lost, the call at work is done to its
+    end, and no further one is begun.
 author:
   - emqx.fleet contributors (@emqx-fleet)
 extends_documentation_fragment:
@@ -23,10 +24,11 @@ attributes:
 options:
   row:
     description:
-      - The calls in their order. Each has C(kind), which is a module of this collection that works on a node, C(packages),
-        C(remove) or C(wait), and its C(arguments).
+      - The calls in their order. Each has C(kind), which is a module of this collection that works on a node,
+        C(packages), C(remove) or C(wait), and its C(arguments).
       - With C(expect), a reading ends the row unless the node runs the version C(running), the members C(cluster)
-        of its cluster are all there, and of what it counts there are at C(least) these numbers.
+        of its cluster are all there, of what it counts there are at C(least) these numbers, and a restart C(boots) that
+        version; the last two only where they are given.
     type: list
     elements: dict
     required: true
@@ -108,13 +110,37 @@ def _checked(given: Dict[str, Any], executable: Optional[str]) -> calls.Call:
                 given.get("kind"), ", ".join(sorted(calls.KINDS))
             )
         )
-    arguments = dict(given.get("arguments") or {})
-    if executable is not None:
+    arguments = given.get("arguments") or {}
+    if not isinstance(arguments, dict):
+        raise FleetError("The arguments of the call {0} are no dictionary, but {1!r}.".format(given["kind"], arguments))
+    arguments = dict(arguments)
+    if executable is not None and "executable" in kind.arguments:
         arguments.setdefault("executable", executable)
     checked = ArgumentSpecValidator(kind.arguments).validate(arguments)
-    if checked.error_messages:
-        raise FleetError("The call {0} cannot be made: {1}".format(given["kind"], "; ".join(checked.error_messages)))
-    return calls.Call(given["kind"], checked.validated_parameters, given.get("expect"))
+    errors = list(checked.error_messages)
+    expect = given.get("expect")
+    if expect is not None:
+        errors += _errors_of(given["kind"], expect)
+    if errors:
+        raise FleetError("The call {0} cannot be made: {1}".format(given["kind"], "; ".join(errors)))
+    return calls.Call(given["kind"], checked.validated_parameters, expect)
+
+
+def _errors_of(kind: str, expect: Any) -> List[str]:
+    """What is wrong with what a reading shall find."""
+    if kind != "emqx_release_info":
+        return ["only emqx_release_info can expect something"]
+    if not isinstance(expect, dict):
+        return ["expect is no dictionary, but {0!r}".format(expect)]
+    return list(ArgumentSpecValidator(_EXPECT).validate(expect).error_messages)
+
+
+_EXPECT = dict(
+    running=dict(type="str", required=True),
+    cluster=dict(type="list", elements="str", required=True),
+    least=dict(type="dict"),
+    boots=dict(type="str"),
+)  # type: Dict[str, Any]
 
 
 if __name__ == "__main__":

@@ -100,7 +100,10 @@ def complete_digests(plan: Plan) -> None:
             try:
                 hop["sha256"] = found[path] = found.get(path) or sha256_file(path)
             except OSError as error:
-                raise SourceError(f"the package {path} cannot be read: {error.strerror}") from None
+                raise SourceError(
+                    f"the package {path} cannot be read any more: {error.strerror}; packages must stay where they are "
+                    "until the run has ended."
+                ) from None
 
 
 # Folders

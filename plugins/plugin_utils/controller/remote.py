@@ -55,8 +55,7 @@ def persistently(
     ``connection_lost: true``) and not an unreachable host, so that a block's rescue handles it like any other. So is
     whatever else Ansible raises, as for a become password that is missing.
     """
-    started = clock()
-    lost = 0
+    lost, lost_at = 0, 0.0
     while True:
         try:
             answer = call()
@@ -70,8 +69,10 @@ def persistently(
         except AnsibleError as error:
             said = f"The node cannot be worked on: {error}"
             return {"failed": True, "failure_class": "unknown", "reason": str(error), "msg": said}
+        # What was done until then may have taken longer than that.
+        lost_at = lost_at if lost else clock()
         lost += 1
-        if clock() - started >= reconnect_timeout:
+        if clock() - lost_at >= reconnect_timeout:
             return {
                 "failed": True,
                 "connection_lost": True,

@@ -332,8 +332,12 @@ class Turn:
                 self._watch(bool(turn["last"]))
 
     def _round_row(self, turn: Mapping[str, Any]) -> list[Call]:
-        outcome = self._outcome
-        before = outcome["before"] or self._facts
+        waiting = [Call("wait", {"seconds": turn["seconds"]})] if turn["seconds"] else []
+        return [*waiting, self._renewal(), *([self._unnoticed()] if turn["verify"] else [])]
+
+    def _unnoticed(self, boots: str | None = None) -> Call:
+        """A reading that ends the row where the node itself sees that something was noticed; the checks see more."""
+        before = self._outcome["before"] or self._facts
         tolerance = self._settings["client_loss_tolerance"]
         least = {
             name: before[name] - verdicts.allowed_loss(tolerance, before[name])
@@ -341,8 +345,9 @@ class Turn:
             if before[name] is not None
         }
         expect = {"running": self._planned["to"], "cluster": list(before["cluster"]["running"]), "least": least}
-        waiting = [Call("wait", {"seconds": turn["seconds"]})] if turn["seconds"] else []
-        return [*waiting, self._renewal(), *([_VERIFICATION._replace(expect=expect)] if turn["verify"] else [])]
+        if boots is not None:
+            expect["boots"] = boots
+        return _VERIFICATION._replace(expect=expect)
 
     def _watch(self, last: bool) -> None:
         outcome = self._outcome
@@ -362,7 +367,7 @@ class Turn:
         row = [
             self._renewal(),
             self._release_call(version, "permanent"),
-            _VERIFICATION,
+            self._unnoticed(boots=version),
             Call("remove", {"path": self._package_dir}),
             *([reservation.first_call(reservation.absent(self._plan["run_id"]))] if gives_up else []),
         ]

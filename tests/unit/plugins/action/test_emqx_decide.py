@@ -61,7 +61,7 @@ def decide(
 def test_returns_the_decision_as_it_is_made() -> None:
     found = {**STAGED, "a1": at("switched")}
     result = decide("switch", found, 2)
-    assert result == {**outcomes.decide(PLAN, found, "switch", Rules(), 2), "changed": False, "rounds": []}
+    assert result == {**outcomes.decide(PLAN, found, "switch", Rules(), 2), "changed": False, "watches": []}
     assert (result["proceed"], result["hosts"], result["first"]) == (True, ["a2", "b1"], "a2")
 
 
@@ -188,12 +188,12 @@ def test_the_batches_stay_those_that_were_decided_first() -> None:
 
 
 def test_a_host_that_comes_back_begins_nothing_again() -> None:
-    late = {"a1": before(1)["a1"], "a2": {**before()["a2"], "phase": "end", "rank": 6_000_000, "problems": ["x"]}}
+    late = {"a1": before(1)["a1"], "a2": {**before()["a2"], "phase": "end", "rank": 5_000_000, "problems": ["x"]}}
     result = decide("switch", STAGED, 2, late)
     assert result["message"] == "This part of the run is over."
-    assert (result["proceed"], result["hosts"], result["first"], result["rounds"]) == (False, [], None, [])
+    assert (result["proceed"], result["hosts"], result["first"], result["watches"]) == (False, [], None, [])
     assert result["problems"] == ["x"]
-    assert result["rank"] == 2_000_002
+    assert result["rank"] == 1_000_002
     assert decide("end", STAGED, 0, late)["hosts"] == ["a1", "a2", "b1"]
 
 
@@ -210,6 +210,19 @@ def wait(seconds: int, verify: bool, last: bool) -> dict[str, Any]:
     return {"seconds": seconds, "verify": verify, "last": last}
 
 
+def at_once(*rounds: dict[str, Any]) -> list[dict[str, Any]]:
+    """One task, in which every host waits by itself."""
+    return [{"seconds": sum(each["seconds"] for each in rounds), "pause": 0, "rounds": list(rounds)}]
+
+
+def one_by_one(*rounds: dict[str, Any]) -> list[dict[str, Any]]:
+    """A task for each round, with a pause on the controller before it."""
+    return [
+        {"seconds": each["seconds"], "pause": each["seconds"], "rounds": [{**each, "seconds": 0}]} for each in rounds
+    ]
+
+
+@pytest.mark.parametrize(("forks", "watches"), [(3, at_once), ("3", at_once), (2, one_by_one), (None, one_by_one)])
 @pytest.mark.parametrize(
     ("settings", "variables", "expected"),
     [
@@ -224,15 +237,18 @@ def wait(seconds: int, verify: bool, last: bool) -> dict[str, Any]:
         ({"soak_seconds": 0}, {}, [wait(0, True, True)]),
     ],
 )
-def test_the_rounds_of_the_watch(settings: Any, variables: Any, expected: Any) -> None:
+def test_the_rounds_of_the_watch(settings: Any, variables: Any, expected: Any, forks: Any, watches: Any) -> None:
+    """Hosts that Ansible does not work on at the same time would wait one after the other."""
     found: dict[str, Outcome] = {host: at("switched") for host in PLAN["nodes"]}
-    assert decide("soak", found, settings=settings, variables=variables)["rounds"] == expected
-    assert decide("soak", {**found, "a1": failed_in("switch")}, settings=settings)["rounds"] == []
+    variables = variables if forks is None else {**variables, "ansible_forks": forks}
+    assert decide("soak", found, settings=settings, variables=variables)["watches"] == watches(*expected)
+    failed = {**found, "a1": failed_in("switch")}
+    assert decide("soak", failed, settings=settings, variables=variables)["watches"] == []
 
 
 def test_a_commit_on_its_own_looks_once() -> None:
     plan = make_plan([], {"r1": "commit"}, purpose="commit")
-    assert decide("soak", {"r1": at("reserved")}, plan=plan, host="r1")["rounds"] == [wait(0, True, True)]
+    assert decide("soak", {"r1": at("reserved")}, plan=plan, host="r1")["watches"] == at_once(wait(0, True, True))
 
 
 @pytest.mark.parametrize(
@@ -247,19 +263,21 @@ def test_a_commit_on_its_own_looks_once() -> None:
 )
 def test_the_pause_between_two_waves(wave: int, settings: Any, expected: Any) -> None:
     found = STAGED if wave == 1 else {**STAGED, "a1": at("switched")}
-    assert decide("switch", found, wave, settings=settings)["rounds"] == expected
+    for forks in (1, 3):
+        paused = decide("switch", found, wave, settings=settings, variables={"ansible_forks": forks})
+        assert paused["watches"] == one_by_one(*expected), "the controller waits, so that no wave begins meanwhile"
 
 
 def test_other_phases_wait_for_nothing() -> None:
-    for phase in ("reserve", "stage", "rollback", "commit", "end"):
-        assert decide(phase, STAGED, settings={"pause_seconds": 50})["rounds"] == []
+    for phase in ("reserve", "rollback", "commit", "end"):
+        assert decide(phase, STAGED, settings={"pause_seconds": 50})["watches"] == []
 
 
 def test_without_a_plan_nothing_is_decided() -> None:
     variables = make_variables()
     del variables[REGISTERS["planned"]]
     with pytest.raises(AnsibleActionFail) as raised:
-        run_action(emqx_decide, variables, phase="stage")
+        run_action(emqx_decide, variables, phase="reserve")
     assert "There is no plan that has a1: the phase 'plan' of the role was not run before this one" in str(raised.value)
 
 
@@ -267,8 +285,9 @@ def test_without_a_plan_nothing_is_decided() -> None:
     ("options", "message"),
     [
         ({}, "missing required arguments: phase"),
-        ({"phase": "look"}, "value of phase must be one of: reserve, stage, switch, soak, rollback, commit, end"),
-        ({"phase": "stage", "hosts": []}, "Unsupported parameters for (emqx_decide) module: hosts"),
+        ({"phase": "look"}, "value of phase must be one of: reserve, switch, soak, rollback, commit, end"),
+        ({"phase": "stage"}, "value of phase must be one of: reserve, switch"),
+        ({"phase": "reserve", "hosts": []}, "Unsupported parameters for (emqx_decide) module: hosts"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -30,16 +31,24 @@ DEAD = {"id": "run-0", "controller": runs.identity(), "controller_process": f"{o
 ALIVE = {**DEAD, "controller_process": runs._process(os.getpid())}
 
 
+CONTENT = b"emqx 4.4.19"
+
+
 @pytest.fixture
-def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What packages were asked for; there is always the one of 4.4.19."""
     asked: list[Any] = []
+    package = make_package()
+    path = tmp_path_factory.mktemp("packages") / package["name"]
+    path.write_bytes(CONTENT)
 
     def load(sources: list[str], base: str, download_dir: str, _fetch: Any) -> list[dict[str, Any]]:
         asked.append((sources, base, download_dir))
         if "missing" in sources:
             raise package_sources.SourceError("There is no package missing.")
-        return [make_package()] if sources else []
+        if "gone" in sources:
+            path.unlink()
+        return [make_package(path=str(path))] if sources else []
 
     monkeypatch.setattr(package_sources, "load", load)
     return asked
@@ -121,6 +130,57 @@ def test_facts_may_be_the_modules_own_result() -> None:
 @pytest.mark.parametrize("reading", [{}, {"reading": None}, {"reading": {"facts": {}}}, {"reading": {"skipped": True}}])
 def test_a_host_that_was_not_read_is_refused(reading: Any) -> None:
     assert plan({"a": {}}, {"hostvars": {"a": reading}})["plan"]["nodes"]["a"]["action"] == "refuse"
+
+
+# By what nodes tell whether they have a package
+
+
+@pytest.mark.usefixtures("loaded")
+def test_every_hop_has_the_digest_of_its_package() -> None:
+    found = plan(make_clusters(2, 2))["plan"]
+    digests = [hop["sha256"] for node in found["nodes"].values() for hop in node["hops"]]
+    assert digests == 4 * [hashlib.sha256(CONTENT).hexdigest()]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_package_that_is_gone_is_told(tmp_path: Path) -> None:
+    settings = make_settings(report_file=str(tmp_path / "report.json"), packages=["gone"], version="4.4.19")
+    with pytest.raises(AnsibleActionFail) as raised:
+        plan({"a": make_facts()}, settings=settings)
+    assert re.fullmatch(
+        r"the package /\S+/emqx-4\.4\.19-\S+\.zip cannot be read any more: No such file or directory; packages must "
+        r"stay where they are until the run has ended\.",
+        str(raised.value),
+    )
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["message"] == str(raised.value)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_what_stands_in_the_way_is_told_before_a_package_that_is_gone() -> None:
+    """No node is asked for a package by a plan that cannot start."""
+    found = plan({"a": {"msg": "no route"}, "b": make_facts("emqx@b")}, packages=["gone"])
+    assert not found["plan"]["feasible"]
+    assert "no route" in found["msg"]
+    assert [hop["sha256"] for node in found["plan"]["nodes"].values() for hop in node["hops"]] == [None]
+
+
+# Whether waves are plain ones
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize(
+    ("settings", "plain"),
+    [
+        ({}, True),
+        ({"hooks": {}, "pause_seconds": 0}, True),
+        ({"hooks": {"before_wave": "/hooks/w.yml"}}, False),
+        ({"pause_seconds": 1}, False),
+    ],
+)
+def test_waves_without_hooks_and_pauses_are_plain(settings: Any, plain: bool) -> None:
+    given = make_settings(packages=["packages"], version="4.4.19", **settings)
+    assert plan({"a": make_facts()}, settings=given)["plain_waves"] is plain
+    assert plan({"a": make_facts()})["plain_waves"] is True
 
 
 # Options, and checked settings that stand for them

@@ -29,6 +29,10 @@ from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.run_maker im
 )
 
 PLAN = make_plan([["a1"], ["a2"]])
+#: Rounds of a watch: one look that is the last, one that is not, and one that only keeps the reservation.
+LAST: list[dict[str, Any]] = [{"seconds": 0, "verify": True, "last": True}]
+LOOK = [{**LAST[0], "last": False}]
+KEEP = [{**LOOK[0], "verify": False}]
 SWITCHED = at("switched", looked=1, before=read_facts(), after=read_facts(NEW, OLD))
 
 
@@ -55,11 +59,15 @@ class Task:
         plan: Plan = PLAN,
         others: dict[str, Any] | None = None,
         variables: dict[str, Any] | None = None,
+        check_mode: bool = False,
+        outcomes_of_others: Mapping[str, Outcome] | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         """The result of a task on a1; ``decided``: the phase that was decided before it."""
-        wave = int(options.get("wave", 0))
+        # A pause comes after the first wave.
+        wave = 1 if decided == "switch" and phase == "soak" else int(options.get("wave", 0))
         found: dict[str, Outcome | None] = {"a1": outcome, "a2": outcome if decided != "switch" else at("staged")}
+        found |= outcomes_of_others or {}
         registered: dict[str, Any] = {
             "reading": {"facts": self.node.facts()},
             "turn": {"outcome": outcome} if outcome else None,
@@ -67,7 +75,7 @@ class Task:
         }
         settings = {"verify_seconds": 0, "lease_seconds": 90, **options.pop("settings", {})}
         ready = make_variables("a1", plan, {"a1": registered, **(others or {})}, settings, **(variables or {}))
-        return run_action(emqx_turn, ready, phase=phase, **options)
+        return run_action(emqx_turn, ready, check_mode, phase=phase, **options)
 
 
 @pytest.fixture
@@ -124,23 +132,33 @@ def test_a_failure_is_told_and_the_outcome_is_there_all_the_same(task: Task) -> 
     assert "unreachable" not in found
 
 
+STAGED = ["packages", f"send emqx-{NEW}.zip", "packages", f"staged {NEW}"]
+
+
 @pytest.mark.parametrize(
     ("phase", "outcome", "decided", "options", "state", "steps"),
     [
-        ("stage", at("reserved"), "stage", {}, "staged", ["mkdir", f"copy emqx-{NEW}.zip", f"staged {NEW}"]),
+        ("reserve", at("planned"), "reserve", {}, "reserved", ["reserve"]),
+        ("stage", at("planned"), "reserve", {}, "staged", ["reserve", *STAGED]),
+        ("stage", at("reserved"), "reserve", {}, "staged", STAGED),
         ("look", at("staged"), "switch", {"wave": 1}, "staged", ["renew", "info"]),
         ("switch", at("staged"), "switch", {"wave": 1}, "switched", ["renew", "info", f"current {NEW}", "info"]),
-        ("soak", SWITCHED, "soak", {"last": False}, "switched", ["renew", "info"]),
-        ("soak", SWITCHED, "soak", {}, "soaked", ["renew", "info"]),
-        ("soak", SWITCHED, "soak", {"verify": False}, "switched", ["renew"]),
+        ("soak", SWITCHED, "soak", {"rounds": LOOK}, "switched", ["renew", "info"]),
+        ("soak", SWITCHED, "soak", {"rounds": LAST}, "soaked", ["renew", "info"]),
+        ("soak", SWITCHED, "soak", {"rounds": [*LOOK, *LAST]}, "soaked", ["renew", "info"] * 2),
+        ("soak", SWITCHED, "soak", {"rounds": KEEP}, "switched", ["renew"]),
+        # In the pause between two waves, for which no phase was decided.
+        ("soak", SWITCHED, "switch", {"rounds": KEEP}, "switched", ["renew"]),
+        ("soak", at("staged"), "switch", {"rounds": KEEP}, "staged", ["renew"]),
         (
             "commit",
             dict(SWITCHED, state="soaked"),
             "commit",
             {},
             "committed",
-            ["renew", f"permanent {NEW}", "info", "remove /var/lib/emqx/fleet/packages"],
+            ["renew", f"permanent {NEW}", "info", "remove /var/lib/emqx/fleet/packages", "give up"],
         ),
+        ("end", dict(SWITCHED, state="committed", given_up=True), "end", {}, "committed", []),
         ("end", dict(SWITCHED, state="committed"), "end", {}, "committed", ["give up"]),
         ("preview", at("planned"), "", {}, "planned", [f"permanent {NEW}"]),
     ],
@@ -154,7 +172,38 @@ def test_takes_the_turn_that_was_decided(
     assert not found.get("failed"), found
     assert found["outcome"]["state"] == state
     assert task.node.steps == steps
-    assert found["changed"] == (steps not in (["info"], ["renew"], ["give up"]))
+    assert found["changed"] == (steps not in ([], ["info"], ["renew"], ["give up"]))
+
+
+def test_a_job_that_stages_nothing_only_reserves(task: Task) -> None:
+    found = task.run("stage", at("planned"), "reserve", variables={"ansible_run_tags": ["switch", "commit"]})
+    assert (found["outcome"]["state"], task.node.steps) == ("reserved", ["reserve"])
+
+
+def test_check_mode_shows_the_steps_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    for phase in ("reserve", "stage"):
+        task = Task(monkeypatch)
+        found = task.run(phase, at("planned"), "reserve", check_mode=True)
+        assert (found["outcome"]["state"], task.node.steps) == ("planned", [f"permanent {NEW}"])
+
+
+def test_no_node_is_reserved_where_that_was_not_decided(task: Task) -> None:
+    """As when so many hosts were lost before that the run ends."""
+    lost = {"a2": failed_in("look")}
+    for phase in ("reserve", "stage"):
+        for outcome, steps in ((at("planned"), []), (at("reserved"), ["renew"])):
+            task.node.steps.clear()
+            found = task.run(phase, outcome, "reserve", outcomes_of_others=lost)
+            assert (found["outcome"]["state"], found["in_turn"]) == (outcome["state"], False)
+            assert task.node.steps == steps
+
+
+def test_a_host_that_comes_back_is_not_reserved_behind_the_others(task: Task) -> None:
+    others = {"a2": {"decision": {"rank": 5_000_000, "problems": []}}}
+    for phase in ("reserve", "stage"):
+        for outcome in (at("planned"), at("reserved")):
+            found = task.run(phase, outcome, "reserve", others=others, variables={"ansible_play_hosts": ["a2"]})
+            assert (found["outcome"], found["in_turn"], task.node.steps) == (outcome, False, [])
 
 
 def test_goes_back_in_its_batch(task: Task) -> None:
@@ -249,9 +298,10 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
     ("phase", "outcome", "decided", "options"),
     [
         ("reserve", at("planned"), "reserve", {}),
-        ("stage", at("reserved"), "stage", {}),
+        ("stage", at("reserved"), "reserve", {}),
+        ("stage", at("planned"), "reserve", {}),
         ("switch", at("staged"), "switch", {"wave": 1}),
-        ("soak", SWITCHED, "soak", {}),
+        ("soak", SWITCHED, "soak", {"rounds": LAST}),
         ("end", at("staged"), "end", {}),
         ("hook_failed", at("staged"), "", {"hook": "before_node"}),
     ],
@@ -264,7 +314,7 @@ def test_an_error_of_our_own_does_not_lose_how_far_the_node_is(
 
     monkeypatch.setattr(task.node, "answer", broken)
     found = task.run(phase, outcome, decided, **options)
-    phase = options.get("hook", phase)
+    phase = "reserve" if outcome["state"] == "planned" else options.get("hook", phase)
     message = "An error in emqx.fleet itself, KeyError: 'releases'"
     assert found["failed"]
     assert found["msg"] == f"a1: {phase}: {message}"
@@ -279,7 +329,7 @@ def test_an_error_before_the_turn_does_not_either(task: Task, monkeypatch: pytes
         raise KeyError("getpwuid(): uid not found: 1234")
 
     monkeypatch.setattr(emqx_turn.runs, "who", broken)
-    found = task.run("stage", at("reserved"), "stage")
+    found = task.run("stage", at("reserved"), "reserve")
     assert found["failed"]
     assert found["outcome"]["state"] == "failed"
     assert "uid not found" in found["outcome"]["failure"]["message"]

@@ -86,6 +86,8 @@ class FakeHost:
         self.executions = 0
         #: Packages that are there already.
         self.packages: set[str] = set()
+        #: The rows of calls that were said ahead.
+        self.said: list[list[Call]] = []
         self._row: list[tuple[str, dict[str, Any]]] = []
         self._begun = False
 
@@ -109,6 +111,7 @@ class FakeHost:
     def ahead(self, title: str, row: Sequence[Call]) -> None:
         """What will be run next."""
         assert title
+        self.said.append(list(row))
         self._row, self._begun = [(call.kind, dict(call.arguments)) for call in row], False
 
     def execute(self, kind: str, arguments: Mapping[str, Any]) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +21,11 @@ from ansible.errors import (
     AnsibleFileNotFound,
     AnsibleUndefinedVariable,
 )
+from ansible_collections.emqx.fleet.plugins.module_utils import calls
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import remote, runs
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import RETRY_SECONDS, Node, run_module
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import RETRY_SECONDS, Call, Node, run_module
 
+ROOT = Path(__file__).resolve().parents[5]
 LOST = AnsibleConnectionFailure("Failed to connect to the host via ssh: Connection reset")
 UNREACHABLE = {"unreachable": True, "msg": "Data could not be sent to remote host"}
 
@@ -102,6 +104,19 @@ def test_gives_up_in_the_end_as_a_failure_and_not_as_unreachable(loss: Any, reas
     assert 60 <= line.now - 100.0 <= 60 + RETRY_SECONDS
 
 
+def test_time_is_counted_from_the_loss_on() -> None:
+    """What was done until then may have taken much longer than a lost connection is waited for."""
+    line = Line(LOST, {"changed": True})
+    execute = line._execute_module
+
+    def work(**how: Any) -> dict[str, Any]:
+        line.now += 300
+        return execute(**how)
+
+    line._execute_module = work  # type: ignore[method-assign]
+    assert line.run(60) == {"changed": True, "connection_losses": 1}
+
+
 def test_without_patience_one_try() -> None:
     line = Line(LOST)
     assert line.run(0)["connection_lost"]
@@ -149,28 +164,13 @@ def test_an_error_after_a_loss_ends_the_waiting() -> None:
 # The host of a task
 
 
-class Task:
-    def __init__(self, args: dict[str, Any]) -> None:
-        self.args = args
+class Shell:
+    """Names of files on a node."""
 
-    def copy(self) -> Task:
-        return Task(dict(self.args))
+    tmpdir: str | None = None
 
-
-class Copying:
-    """The copy action, made for a task as the action loader makes it."""
-
-    def __init__(self, host: Host, name: str, **made_from: Any) -> None:
-        self.host = host
-        self.name = name
-        self.made_from = made_from
-
-    def run(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        self.host.copied.append((self.name, self.made_from.pop("task").args, self.made_from, task_vars))
-        answer = self.host.answers.pop(0) if len(self.host.answers) > 1 else self.host.answers[0]
-        if isinstance(answer, BaseException):
-            raise answer
-        return dict(answer)
+    def join_path(self, *parts: str) -> str:
+        return "/".join(parts)
 
 
 class Host(Line):
@@ -178,13 +178,22 @@ class Host(Line):
 
     def __init__(self, *answers: Any) -> None:
         super().__init__(*answers)
-        self.copied: list[Any] = []
-        self._task = Task({"phase": "stage"})
-        self._play_context, self._loader, self._templar = object(), object(), object()
-        self._shared_loader_obj = SimpleNamespace(action_loader=SimpleNamespace(get=self._get))
+        self._shell = Shell()
+        #: What was done about files: places that were made, files that were sent, files that were given.
+        self.files: list[tuple[Any, ...]] = []
 
-    def _get(self, name: str, **made_from: Any) -> Copying:
-        return Copying(self, name, **made_from)
+    def _make_tmp_path(self) -> None:
+        self.files.append(("make",))
+        self._shell.tmpdir = "/tmp/ansible-1"
+
+    def _transfer_file(self, source: str, target: str) -> None:
+        self.files.append(("send", source, target))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, BaseException):
+            raise answer
+
+    def _fixup_perms2(self, paths: Sequence[str]) -> None:
+        self.files.append(("give", *paths))
 
     def node(self, **settings: Any) -> Node:
         return Node(self, {"inventory_hostname": "broker1"}, {"reconnect_timeout": 60, "executable": None, **settings})
@@ -238,64 +247,220 @@ def test_a_module_may_be_waited_for_less_long(own: float | None, resets: int) ->
     assert host.resets == resets
 
 
+# Files
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_file_is_sent_to_where_modules_may_read_it() -> None:
+    host = Host(LOST, LOST, {})
+    node = host.node()
+    told = node.send("/packages/a.zip", "a.zip")
+    assert told == {"path": "/tmp/ansible-1/a.zip", "connection_losses": 2}
+    assert node.connection_losses == 2
+    assert host.resets == 2
+    sent = ("send", "/packages/a.zip", "/tmp/ansible-1/a.zip")
+    given = ("give", "/tmp/ansible-1", "/tmp/ansible-1/a.zip")
+    assert host.files == [("make",), sent, sent, sent, given]
+    assert node.send("/packages/b.zip", "b.zip") == {"path": "/tmp/ansible-1/b.zip"}
+    assert host.files[5:] == [
+        ("send", "/packages/b.zip", "/tmp/ansible-1/b.zip"),
+        ("give", "/tmp/ansible-1", "/tmp/ansible-1/b.zip"),
+    ]
+    assert host.calls == [], "no module"
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_file_that_cannot_be_sent_is_an_answer() -> None:
+    found = Host(LOST).node().send("/packages/a.zip", "a.zip")
+    assert (found["failed"], found["connection_lost"]) == (True, True)
+    assert "unreachable" not in found
+    for error in (
+        AnsibleFileNotFound("Could not find or access '/packages/a.zip'"),
+        AnsibleError("failed to transfer file to /tmp/ansible-1/a.zip: No space left on device"),
+    ):
+        host = Host(error)
+        found = host.node().send("/packages/a.zip", "a.zip")
+        assert found["failed"]
+        assert found["msg"] == f"The node cannot be worked on: {error}"
+        assert host.resets == 0
+
+
+# Rows of calls
+
+RENEW = Call("emqx_reservation", {"id": "run-1", "renew": True})
+READ = Call("emqx_release_info", {"old_code": False})
+SWITCH = Call("emqx_release", {"version": "4.4.19", "state": "current"})
+ROW = [RENEW, READ, SWITCH]
+RESULTS: list[dict[str, Any]] = [
+    {"changed": False, "verdict": "held"},
+    {"changed": False, "state": "running"},
+    {"changed": True},
+]
+
+
+def told(*results: dict[str, Any]) -> dict[str, Any]:
+    """What ``emqx_calls`` returns."""
+    return {"changed": False, "results": list(results)}
+
+
+def run(node: Node, call: Call) -> dict[str, Any]:
+    return node.run(call.kind, dict(call.arguments))
+
+
+def test_a_row_is_executed_once_and_only_when_it_is_asked_for() -> None:
+    host = Host(told(*RESULTS))
+    node = host.node()
+    assert node.has_row is False
+    node.ahead("Switch", ROW)
+    assert (host.calls, node.has_row) == ([], True)
+    assert [run(node, call) for call in ROW] == RESULTS
+    assert node.has_row is False
+    (call,) = host.calls
+    identity = call["module_args"].pop("identity")
+    assert call == {
+        "module_name": "emqx.fleet.emqx_calls",
+        "module_args": {
+            "row": [{"kind": each.kind, "arguments": each.arguments, "expect": None} for each in ROW],
+            "lock_timeout": 60.0,
+        },
+        "task_vars": {"inventory_hostname": "broker1"},
+    }
+    assert len(identity) >= 32
+
+
+def test_what_a_row_is_told() -> None:
+    host = Host(told(*RESULTS))
+    node = host.node(executable="/opt/b/bin/emqx", reconnect_timeout=7)
+    expect = {"running": "4.4.18", "cluster": ["emqx@a1"]}
+    arguments = {"version": None, "old_code": False, "timeout": 0}
+    node.ahead("Look", [RENEW, Call("emqx_release_info", arguments, expect)])
+    run(node, RENEW)
+    assert node.run("emqx_release_info", {"old_code": False, "timeout": 0, "check_version": None}) == RESULTS[1]
+    given = host.calls[0]["module_args"]
+    assert (given["executable"], given["lock_timeout"]) == ("/opt/b/bin/emqx", 7.0)
+    assert given["row"][1] == {
+        "kind": "emqx_release_info",
+        "arguments": {"old_code": False, "timeout": 0},
+        "expect": expect,
+    }
+    assert arguments["version"] is None
+    assert (len(host.calls), node.has_row) == (1, False)
+
+
+def test_what_was_not_said_ahead_is_run_by_itself_and_ends_the_row() -> None:
+    """Whatever the row has told of later calls is no answer to them any more."""
+    for before in (0, 1, 2):
+        host = Host(told(*RESULTS), {"by": "itself"})
+        if not before:
+            host = Host({"by": "itself"})
+        node = host.node()
+        node.ahead("Switch", ROW)
+        for call in ROW[:before]:
+            run(node, call)
+        other = node.run("emqx_release", {"version": "4.4.19", "state": "staged"})
+        assert (other, node.has_row) == ({"by": "itself"}, False)
+        assert run(node, ROW[before]) == {"by": "itself"}
+        names = [call["module_name"].rpartition(".")[2] for call in host.calls]
+        assert names == ["emqx_calls"] * bool(before) + ["emqx_release", ROW[before].kind]
+
+
+def test_a_call_out_of_its_order_is_no_call_of_the_row() -> None:
+    host = Host(told(*RESULTS), {"by": "itself"})
+    node = host.node()
+    node.ahead("Switch", ROW)
+    run(node, RENEW)
+    assert run(node, SWITCH) == {"by": "itself"}
+    assert run(node, READ) == {"by": "itself"}
+
+
+def test_a_new_row_takes_the_place_of_one_that_is_not_done() -> None:
+    host = Host(told(*RESULTS), told({"of": "the second"}))
+    node = host.node()
+    node.ahead("Switch", ROW)
+    run(node, RENEW)
+    node.ahead("Look", [READ])
+    assert run(node, READ) == {"of": "the second"}
+    identities = [call["module_args"]["identity"] for call in host.calls]
+    assert len(set(identities)) == 2, "every row is another one"
+
+
+def test_calls_that_a_row_did_not_come_to_are_run_by_themselves() -> None:
+    failed = {"failed": True, "msg": "It was refused."}
+    host = Host(told(RESULTS[0], failed), {"by": "itself"})
+    node = host.node()
+    node.ahead("Switch", ROW)
+    assert run(node, RENEW) == RESULTS[0]
+    assert run(node, READ) == failed
+    assert node.has_row is False
+    assert run(node, SWITCH) == {"by": "itself"}
+    assert run(node, READ) == {"by": "itself"}
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_row_that_is_repeated_after_a_loss_is_the_same_one() -> None:
+    host = Host(LOST, UNREACHABLE, {**told(*RESULTS)})
+    node = host.node()
+    node.ahead("Switch", ROW)
+    assert [run(node, call) for call in ROW] == RESULTS
+    assert node.connection_losses == 2
+    assert len({call["module_args"]["identity"] for call in host.calls}) == 1
+    assert len(host.calls) == 3
+
+
 @pytest.mark.parametrize(
-    ("call", "arguments"),
+    ("answer", "said"),
     [
-        (
-            lambda node: node.make_directory("/d", "emqx"),
-            {"path": "/d", "state": "directory", "owner": "emqx", "mode": "0755"},
-        ),
-        (lambda node: node.remove("/d"), {"path": "/d", "state": "absent"}),
+        (LOST, "The connection to the node was lost and did not come back within 60 s"),
+        (AnsibleError("Missing sudo password"), "The node cannot be worked on: Missing sudo password"),
+        ({"failed": True, "msg": "Another task of emqx.fleet is at work on this node"}, "Another task of emqx.fleet"),
+        ({"failed": True, "rc": 137, "module_stderr": "Killed", "msg": "MODULE FAILURE"}, "MODULE FAILURE The node s"),
     ],
 )
 @pytest.mark.usefixtures("no_waiting")
-def test_files_are_made_and_removed_as_modules_are_run(call: Callable[[Node], Any], arguments: dict[str, Any]) -> None:
-    host = Host(LOST, UNREACHABLE, {"changed": True})
-    assert call(host.node(executable="/opt/b/bin/emqx")) == {"changed": True, "connection_losses": 2}
-    assert host.calls == 3 * [
-        {
-            "module_name": "ansible.builtin.file",
-            "module_args": arguments,
-            "task_vars": {"inventory_hostname": "broker1"},
-        }
-    ]
+def test_a_row_that_is_lost_is_told_by_its_title(answer: Any, said: str) -> None:
+    host = Host(answer)
+    node = host.node()
+    node.ahead("Switch to 4.4.19", ROW)
+    found = run(node, RENEW)
+    assert (found["failed"], found["task"]) == (True, "Switch to 4.4.19")
+    assert found["msg"].startswith(said)
+    assert node.has_row is False
+    asked = len(host.calls)
+    assert "task" not in run(node, READ), "what is asked for now is run by itself"
+    assert host.calls[asked]["module_name"] == "emqx.fleet.emqx_release_info"
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "arguments"),
+    [
+        (lambda node: node.remove("/d"), "remove", {"path": "/d"}),
+        (lambda node: node.run("wait", {"seconds": 5}), "wait", {"seconds": 5}),
+        (lambda node: node.run("packages", {"packages": [], "received": None}), "packages", {"packages": []}),
+    ],
+)
+@pytest.mark.usefixtures("no_waiting")
+def test_kinds_that_are_no_modules_are_run_as_rows_of_one(
+    call: Callable[[Node], Any], kind: str, arguments: dict[str, Any]
+) -> None:
+    host = Host(LOST, {**told({"changed": True})})
+    node = host.node(executable="/opt/b/bin/emqx")
+    assert call(node) == {"changed": True}
+    assert node.connection_losses == 1
+    given = [row["module_args"] for row in host.calls]
+    assert given[0] == given[1]
+    assert given[0]["row"] == [{"kind": kind, "arguments": arguments, "expect": None}]
+    assert given[0]["executable"] == "/opt/b/bin/emqx"
+    assert {row["module_name"] for row in host.calls} == {"emqx.fleet.emqx_calls"}
     for loss in (LOST, UNREACHABLE):
         assert call(Host(loss).node())["connection_lost"]
     assert call(Host(AnsibleError("Missing sudo password")).node())["failed"]
+    assert "task" not in call(Host(LOST).node())
 
 
-@pytest.mark.usefixtures("no_waiting")
-def test_a_file_is_copied_by_the_action_that_copies() -> None:
-    host = Host(LOST, UNREACHABLE, {"changed": True})
-    assert host.node().copy("/packages/a.zip", "/d/a.zip", "emqx") == {"changed": True, "connection_losses": 2}
-    made_from = {
-        "connection": host,
-        "play_context": host._play_context,
-        "loader": host._loader,
-        "templar": host._templar,
-        "shared_loader_obj": host._shared_loader_obj,
-    }
-    arguments = {"src": "/packages/a.zip", "dest": "/d/a.zip", "owner": "emqx", "mode": "0644"}
-    assert host.copied == 3 * [("ansible.builtin.copy", arguments, made_from, {"inventory_hostname": "broker1"})]
-    assert host._task.args == {"phase": "stage"}, "the task of the turn stays as it is"
-    assert host.calls == []
-
-
-@pytest.mark.usefixtures("no_waiting")
-def test_a_copy_that_fails_is_an_answer() -> None:
-    def copy(*answers: Any) -> dict[str, Any]:
-        return Host(*answers).node().copy("/packages/a.zip", "/d/a.zip", "emqx")
-
-    assert copy({"failed": True, "msg": "No space left on device"}) == {
-        "failed": True,
-        "msg": "No space left on device",
-    }
-    for loss in (LOST, UNREACHABLE):
-        found = copy(loss)
-        assert (found["failed"], found["connection_lost"]) == (True, True)
-        assert "unreachable" not in found
-    found = copy(AnsibleFileNotFound("Could not find or access '/packages/a.zip'"))
-    assert found["msg"].startswith("The node cannot be worked on: Could not find or access '/packages/a.zip'")
+def test_every_other_kind_can_be_run_by_itself() -> None:
+    modules = {path.stem for path in (ROOT / "plugins/modules").glob("*.py")}
+    assert set(remote._MODULES) == {"emqx_evidence", *(modules & set(calls.KINDS))}
+    assert set(calls.KINDS) - modules == {"packages", "wait", "remove"}
 
 
 # Who the controller is

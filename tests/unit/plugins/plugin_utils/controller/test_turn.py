@@ -551,14 +551,21 @@ def test_a_node_that_fails_in_one_round_has_no_further_one() -> None:
     assert run.failure["phase"] == "soak"
 
 
-def test_a_node_without_a_turn_keeps_its_reservation_as_long_as_the_others_watch() -> None:
-    for state, decision in (("failed", {}), ("switched", {"hosts": ["a2"]})):
-        outcome = at(state, renewed=NOW - 100) if state == "switched" else dict(failed_in("switch"), renewed=NOW - 100)
-        run = Run(FakeHost(), cast(Outcome, outcome))
-        run.take("soak", rounds=rounds(10, 30), **decision)
-        assert run.slept == [10.0, 30.0]
-        assert run.node.steps == ["renew"]
-        assert run.outcome["state"] == state
+@pytest.mark.parametrize(
+    ("outcome", "decision"),
+    [
+        (failed_in("switch", renewed=NOW - 100), {}),
+        (at("switched", renewed=NOW - 100), {"hosts": ["a2"]}),
+    ],
+)
+def test_a_node_without_a_turn_keeps_its_reservation_as_long_as_the_others_watch(
+    outcome: Outcome, decision: dict[str, Any]
+) -> None:
+    run = Run(FakeHost(), outcome)
+    run.take("soak", rounds=rounds(10, 30), **decision)
+    assert run.slept == [10.0, 30.0]
+    assert run.node.steps == ["renew"]
+    assert run.outcome["state"] == outcome["state"]
 
 
 def test_watches_what_a_restart_would_boot() -> None:
@@ -597,6 +604,45 @@ def test_commits_and_clears_up() -> None:
     assert run.outcome["after"] == read_facts(NEW, NEW)
     assert run.outcome["commit_actions"] == [{"action": "commit", "version": NEW}]
     assert all(check["passed"] for check in run.outcome["checks"])
+
+
+def test_clears_up_only_where_the_node_itself_sees_that_it_is_well() -> None:
+    """What stands behind the reading is done on the node before the checks are made here."""
+    run = Run(FakeHost(NEW, OLD), soaked(), client_loss_tolerance=2).take("commit")
+    renewal, permanent, reading, remove, give_up = run.node.said[0]
+    assert (permanent.kind, remove.kind, give_up.arguments["state"]) == ("emqx_release", "remove", "absent")
+    assert reading.expect == {
+        "running": NEW,
+        "cluster": ["emqx@a1", "emqx@a2"],
+        "least": {"connections": 8, "sessions": 10, "subscriptions": 28},
+        "boots": NEW,
+    }
+    assert [call.expect for call in (renewal, permanent, remove, give_up)] == [None] * 4
+
+
+def test_a_job_of_several_keeps_the_node_for_the_next_one() -> None:
+    run = Run(FakeHost(NEW, OLD), soaked(), run_id="run-1").take("commit")
+    assert run.node.steps == ["renew", f"permanent {NEW}", "info", f"remove {PACKAGES}"]
+    assert (run.outcome["state"], run.outcome["given_up"], run.node.executions) == ("committed", False, 1)
+    assert [call.kind for call in run.node.said[0]][-1] == "remove"
+
+
+def test_a_node_that_cannot_be_given_up_with_the_commit_is_given_up_in_the_end() -> None:
+    run = Run(FakeHost(NEW, OLD, **{"give up#1": REFUSED}), soaked()).take("commit")
+    assert (run.outcome["state"], run.outcome["given_up"]) == ("committed", False)
+    run.node.steps.clear()
+    run.node.answers.clear()
+    assert run.end().node.steps == ["give up"]
+
+
+@pytest.mark.parametrize("phase", ["look", "switch"])
+def test_nothing_is_switched_unless_the_node_itself_sees_that_it_is_as_planned(phase: str) -> None:
+    run = Run(FakeHost(), at("staged")).take(phase)
+    kinds = [call.kind for call in run.node.said[0]]
+    assert kinds[:2] == ["emqx_reservation", "emqx_release_info"]
+    assert run.node.said[0][0].arguments["verify_cluster"] is True
+    assert run.node.said[0][1].expect == {"running": OLD, "cluster": ["emqx@a1", "emqx@a2"]}
+    assert kinds[2:] == ([] if phase == "look" else ["emqx_release", "emqx_release_info"])
 
 
 # Going back

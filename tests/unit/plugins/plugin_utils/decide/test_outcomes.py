@@ -35,6 +35,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import 
     parts_of,
     rounds,
     superfluous_releases,
+    watches,
     way_back,
 )
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Action, Outcome, Plan, State
@@ -267,13 +268,14 @@ ALL_SOAKED = dict.fromkeys([*HOSTS, "r1"], "soaked")
         (fleet("planned", r1="planned"), "", 0, []),
         # While a phase is under way, nobody is through with it.
         (fleet("reserved", b1="planned"), "reserve", 0, []),
-        (fleet("reserved", b1="planned"), "stage", 0, ["b1"]),
-        (fleet("reserved", r1="planned"), "stage", 0, ["r1"]),
         (fleet("reserved", b1="planned"), "switch", 1, ["b1"]),
+        (fleet("reserved", r1="planned"), "switch", 1, ["r1"]),
         (fleet("reserved", b1="planned"), "end", 0, ["b1"]),
-        (fleet("planned", r1="planned", a1=failed_in("reserve", state="planned")), "stage", 0, [*HOSTS[1:], "r1"]),
+        (fleet("planned", r1="planned", a1=failed_in("reserve", state="planned")), "switch", 1, [*HOSTS[1:], "r1"]),
         # Staging; a run that stages nothing misses nothing.
-        (fleet("staged", b1="reserved"), "stage", 0, []),
+        (fleet("staged", b1="reserved"), "reserve", 0, []),
+        (fleet("staged", b1="planned"), "reserve", 0, []),
+        (fleet("staged", b1="planned"), "switch", 1, ["b1"]),
         (fleet("staged", b1="reserved"), "switch", 1, ["b1"]),
         (fleet("staged", b1="reserved"), "", 0, ["b1"]),
         (fleet("reserved"), "switch", 1, []),
@@ -323,7 +325,7 @@ def test_who_is_missed(found: dict[str, Outcome | None], upcoming: str, wave: in
 
 
 def test_a_node_that_said_nothing_at_all_is_missed_like_one_at_the_beginning() -> None:
-    view = judged(PLAN, {**fleet("reserved"), "b1": None}, "stage")
+    view = judged(PLAN, {**fleet("reserved"), "b1": None}, "switch", 1)
     assert view["b1"]["failure"] == {
         "phase": "dropped out",
         "task": "",
@@ -334,7 +336,7 @@ def test_a_node_that_said_nothing_at_all_is_missed_like_one_at_the_beginning() -
         "log": [],
         "crash_dumps": [],
     }
-    assert failed_hosts(judged(PLAN, {"a1": at("reserved")}, "stage")) == dict.fromkeys(
+    assert failed_hosts(judged(PLAN, {"a1": at("reserved")}, "switch", 1)) == dict.fromkeys(
         [*HOSTS[1:], "r1"], "dropped out"
     )
 
@@ -416,7 +418,7 @@ def test_a_phase_that_begins() -> None:
     assert decision == {
         "phase": "switch",
         "wave": 2,
-        "rank": 2 * 1_000_000 + 2,
+        "rank": 1 * 1_000_000 + 2,
         "proceed": True,
         "message": "",
         "hosts": ["a2", "b1"],
@@ -436,7 +438,8 @@ def test_a_phase_that_begins() -> None:
     ("phase", "wave", "found", "hosts"),
     [
         ("reserve", 0, {}, [*HOSTS, "r1"]),
-        ("stage", 0, fleet("reserved"), HOSTS),
+        # Who reserved already only stages, which is no decision of its own.
+        ("reserve", 0, {**fleet("reserved"), "a2": at("planned")}, ["a2"]),
         ("switch", 3, fleet(**SWITCHED_2), ["a3", "b2"]),
         # A job that stages nothing begins from the reservation.
         ("switch", 1, fleet("reserved"), ["a1"]),
@@ -462,11 +465,11 @@ def test_who_is_to_be_freed_of_a_run_that_died_is_reserved_although_it_is_done()
     plan = make_plan([["a1"]], {"d1": "none"})
     plan["nodes"]["d1"]["unfinished_run"] = True
     assert decide(plan, {}, "reserve", Rules())["hosts"] == ["a1", "d1"]
-    assert decide(plan, {"a1": at("reserved"), "d1": at("reserved")}, "stage", Rules())["hosts"] == ["a1"]
+    assert decide(plan, {"a1": at("reserved"), "d1": at("reserved")}, "switch", Rules(), 1)["hosts"] == ["a1"]
 
 
 def test_ranks_grow_from_one_decision_to_the_next() -> None:
-    turns = [("reserve", 0), ("stage", 0), ("switch", 1), ("switch", 2), ("switch", 3), ("soak", 0), ("rollback", 0)]
+    turns = [("reserve", 0), ("switch", 1), ("switch", 2), ("switch", 3), ("soak", 0), ("rollback", 0)]
     turns += [("rollback", 1), ("rollback", 2), ("commit", 0), ("end", 0)]
     ranks = [decide(PLAN, {}, phase, Rules(), wave)["rank"] for phase, wave in turns]
     assert ranks == sorted(set(ranks))
@@ -496,7 +499,7 @@ def test_who_was_lost_has_failed_and_stays_so_when_it_comes_back() -> None:
 @pytest.mark.parametrize("phase", ["reserve", "before_fleet"])
 def test_without_these_no_node_is_touched_whatever_the_budget(phase: str) -> None:
     found = fleet("reserved", b1=failed_in(phase))
-    for upcoming in ("stage", "switch", "soak", "commit"):
+    for upcoming in ("reserve", "switch", "soak", "commit"):
         decision = decide(PLAN, found, upcoming, Rules("100%"), 1 if upcoming == "switch" else 0)
         assert not decision["proceed"]
         assert decision["hosts"] == []
@@ -571,8 +574,7 @@ def test_the_last_look_is_for_all_whatever_happened() -> None:
 
 SILENT = "its turn ended without a result, as when a task_timeout of Ansible ends it; see what the node runs."
 ENTIRE = [
-    ("reserve", 0, "planned", "stage", 0),
-    ("stage", 0, "reserved", "switch", 1),
+    ("reserve", 0, "planned", "switch", 1),
     ("switch", 1, "staged", "switch", 2),
     ("switch", 2, "staged", "soak", 0),
     ("soak", 0, "switched", "rollback", 0),
@@ -591,6 +593,9 @@ def test_who_had_a_turn_and_told_nothing_has_failed(
     (silent, *others) = first["due"]
     for host in others:
         found[host] = advance(found[host] or at("planned"), phase)
+        if phase == "reserve" and begins(found[host] or at("planned"), "stage", PLAN["nodes"][host]):
+            # The same turn brings the packages.
+            found[host] = advance(found[host] or at("planned"), "stage")
     second = decide(PLAN, found, upcoming, Rules(), next_wave, previous=first)
     assert second["silent"] == {silent: phase}
     assert second["proceed"] == (upcoming == "rollback")
@@ -747,6 +752,18 @@ def rows(*found: tuple[int, bool, bool]) -> list[dict[str, Any]]:
 )
 def test_rounds(seconds: int, interval: int, longest: int, expected: list[dict[str, Any]]) -> None:
     assert rounds(seconds, interval, longest) == expected
+
+
+def test_watches() -> None:
+    found = rows((30, False, False), (20, True, True))
+    assert watches(found, at_once=True) == [{"seconds": 50, "pause": 0, "rounds": found}]
+    assert watches(found, at_once=False) == [
+        {"seconds": 30, "pause": 30, "rounds": rows((0, False, False))},
+        {"seconds": 20, "pause": 20, "rounds": rows((0, True, True))},
+    ]
+    assert watches([], at_once=True) == watches([], at_once=False) == []
+    look = rows((0, True, True))
+    assert watches(look, at_once=True) == watches(look, at_once=False) == [{"seconds": 0, "pause": 0, "rounds": look}]
 
 
 @given(st.integers(1, 5000), st.integers(0, 700), st.integers(0, 200))

@@ -51,6 +51,7 @@ class Simulation:
         self.failure_rate = self.chance.choice([0.0, 0.02, 0.1, 0.5])
         self.lost_rate = self.chance.choice([0.0, 0.02, 0.1, 0.3])
         self.silent_rate = self.chance.choice([0.0, 0.0, 0.02, 0.2])
+        self.refused_rate = self.chance.choice([0.0, 0.0, 0.0, 0.0, 0.05, 0.5])
         self.hooks = self.chance.random() < 0.5
         sizes: list[int | str] = [0, 0, 1, 4, "25%"]
         canaries: list[int | str] = [0, 1, 2, "10%"]
@@ -68,6 +69,7 @@ class Simulation:
         self.outcomes: dict[str, Outcome] = {}
         self.alive = set(self.plan["nodes"])
         self.silent: set[str] = set()
+        self.refused: set[str] = set()
         self.previous: Decision | None = None
         self.halted_at: int | None = None
         self.batches: list[list[str]] = []
@@ -139,11 +141,9 @@ class Simulation:
         return True
 
     def run(self) -> None:
-        self.decide("reserve")
-        for host in self.changing():
-            self.outcomes[host] = outcomes.advance(self.outcome(host), "reserve")
-        for host in self.turns(self.decide("stage")):
-            self._step(host, "stage")
+        for host in self.turns(self.decide("reserve")):
+            self._reserve_and_stage(host)
+        self.reserved = {host for host in self.nodes if self.outcome(host)["state"] in ("reserved", "staged")}
         for wave in self.plan["waves"]:
             self._wave(wave["number"])
         for host in self.turns(self.decide("soak")):
@@ -161,6 +161,19 @@ class Simulation:
         for host in self.turns(decision):
             self._step(host, "commit", permanent=NEW)
         self.end = self.decide("end")
+
+    def _reserve_and_stage(self, host: str) -> None:
+        """One turn: whoever has its reservation goes on with staging, whatever becomes of the others meanwhile."""
+        if self.chance.random() < self.refused_rate:
+            self.refused.add(host)
+            self.outcomes[host] = outcomes.fail(self.outcome(host), "reserve", {"message": "another run has it"})
+            return
+        if self.chance.random() < self.silent_rate:
+            self.silent.add(host)
+            return
+        self.outcomes[host] = outcomes.advance(self.outcome(host), "reserve")
+        if outcomes.begins(self.outcome(host), "stage", self.plan["nodes"][host]):
+            self._step(host, "stage", tells=True)
 
     def _wave(self, number: int) -> None:
         decision = self.decide("switch", number)
@@ -195,11 +208,11 @@ class Simulation:
         assert bool(after["problems"]) == (first not in self.alive)
         return after
 
-    def _step(self, host: str, phase: str, running: str = "", permanent: str = "") -> bool:
+    def _step(self, host: str, phase: str, running: str = "", permanent: str = "", tells: bool = False) -> bool:
         """Whether it failed; a switch that fails may have been done all the same."""
         node = self.nodes[host]
         failed = self.fails()
-        if not permanent and self.chance.random() < self.silent_rate:
+        if not permanent and not tells and self.chance.random() < self.silent_rate:
             self.silent.add(host)
             if running and failed:
                 node.running = running
@@ -221,7 +234,7 @@ class Simulation:
 
     def _go_back(self, host: str) -> None:
         node = self.nodes[host]
-        if self.fails():
+        if self.fails() or host in self.refused:
             self.outcomes[host] = outcomes.fail(self.outcome(host), "rollback", {"message": "no"})
             return
         node.running = node.permanent
@@ -248,6 +261,15 @@ def test_no_rule_is_broken(seed: int) -> None:
     assert all(node.switches <= 2 for node in run.nodes.values())
     done = {host for host in plan["nodes"] if plan["nodes"][host]["action"] == "none"}
     assert all(run.nodes[host].switches == 0 for host in done)
+
+    # Without the reservation of every node none goes forward, whatever the budget; others are staged by then.
+    if run.refused:
+        assert run.halted
+        assert run.halted_at in (1, None)
+        assert not {run.outcome(host)["state"] for host in changing} & {"switched", "soaked", "committed"}
+        earlier = {host for host in changing if plan["nodes"][host]["action"] == "commit"}
+        moved = {host for host, node in run.nodes.items() if node.switches}
+        assert moved <= earlier - run.refused, "only what an earlier run had switched goes back, where it is this run's"
 
     # A wave begins only within the budget, and no node of it before the hook that it waits for.
     lost = set(plan["nodes"]) - run.alive
@@ -300,6 +322,7 @@ def test_the_runs_differ() -> None:
     ways = {
         *(("policy", policy) for policy in outcomes.POLICIES),
         *(("halted, gone back", halted, back) for halted in (False, True) for back in (False, True)),
+        ("not reserved, others staged", True), ("not reserved, others staged", False),
         ("halted before the end", True), ("halted before the end", False),
         ("a host was lost", True), ("a host was lost", False),
         ("a turn ended silently", True), ("a turn ended silently", False),
@@ -312,6 +335,7 @@ def test_the_runs_differ() -> None:
         seen |= {
             ("policy", run.policy),
             ("halted, gone back", run.halted, bool(run.batches)),
+            ("not reserved, others staged", bool(run.refused and run.reserved)),
             ("halted before the end", run.halted_at is not None),
             ("a host was lost", len(run.alive) < len(run.plan["nodes"])),
             ("a turn ended silently", bool(run.silent)),

@@ -96,6 +96,9 @@ def test_a_list_of_nothing_is_the_default(name: str, empty: Any) -> None:
         ("max_per_cluster", " 3 ", 3),
         ("max_per_cluster", 2.0, 2),
         ("keep_versions", "0", 0),
+        ("stage_throttle", "20", 20),
+        ("stage_throttle", 0, 0),
+        ("stage_throttle", 10_000, 10_000),
         # seconds
         ("timeout", 90, 90),
         ("timeout", "90", 90),
@@ -192,6 +195,9 @@ def test_what_people_write(name: str, value: Any, expected: Any) -> None:
         ("max_per_cluster", "2m"),
         ("keep_versions", -1),
         ("keep_versions", "-1"),
+        ("stage_throttle", -1),
+        ("stage_throttle", 10_001),
+        ("stage_throttle", "5%"),
         ("wave_size", "101%"),
         ("wave_size", "-1"),
         ("wave_size", "5.5%"),
@@ -588,6 +594,7 @@ def test_every_setting_has_a_rule_and_a_kind() -> None:
     assert numbers - {name for name, rule in settings.RULES.items() if rule.seconds} == {
         "max_per_cluster",
         "keep_versions",
+        "stage_throttle",
     }
     assert {name for name, option in OPTIONS.items() if option["type"] == "raw"} - {settings.PATTERN} == {
         name for name, rule in settings.RULES.items() if rule.amount
