@@ -4,8 +4,8 @@
 
 r"""How a question gets to the running node, and its answer back.
 
-It is asked over the Erlang distribution protocol, which takes some milliseconds. Where that does not work, ``emqx eval``
-is asked the same, which starts a virtual machine three times and takes more than a second.
+It is asked over the Erlang distribution protocol, which takes some milliseconds. Where that does not work, the same is
+asked by ``emqx eval``, which starts a virtual machine two or three times and takes more than a second.
 
 ``bin/emqx`` hands its arguments to ``su - USER -c "emqx \"$ARG\""`` when it drops to its runner user, so the
 expression contains no double quote, dollar sign, back-quote or backslash: strings are written as lists of characters.

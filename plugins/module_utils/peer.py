@@ -6,11 +6,12 @@
 
 The command line of the process that runs is the truth: the virtual machine has put there what was in its file of
 arguments. Where it may not be read, they come from where ``bin/emqx`` takes them for a command that asks the node:
-``EMQX_NODE_NAME`` or ``EMQX_NAME`` and ``EMQX_HOST``, ``EMQX_NODE_COOKIE``, the newest ``data/configs/vm.*.args``, as 4.3
-and 4.4 do, and ``etc/emqx.conf``, as 4.2 does.
+``EMQX_NODE_NAME`` or ``EMQX_NAME`` and ``EMQX_HOST``, ``EMQX_NODE_COOKIE``, the newest ``data/configs/vm.*.args``, as
+4.3 and 4.4 do, and ``etc/emqx.conf``, as 4.2 does.
 
 ``ekka_dist`` listens at 4370 plus the digits at the end of the name before the ``@``, modulo 60000
-(``inet_dist_base_port`` of kernel is another base). With ``WITH_EPMD`` the scripts leave that to Erlang's own port mapper.
+(``inet_dist_base_port`` of kernel is another base). With ``WITH_EPMD`` the scripts leave that to Erlang's own port
+mapper.
 """
 
 import glob
@@ -65,7 +66,9 @@ def find(installation: Installation, pid: Optional[int], settings: Mapping[str, 
 
 def peer_of(sources: Sources) -> Peer:
     """Who is to be asked. Raises DistributionError where that is not known, or speaks TLS alone."""
-    given, written = _flags(sources.argv), _flags(sources.vm_args.split())
+    lines = [line.split() for line in sources.vm_args.splitlines()]
+    given = _flags(sources.argv)
+    written = _flags([word for words in lines if words and not words[0].startswith("#") for word in words])
     _refuse_other_protocols(sources, given)
     node = _node_name(sources, given, written)
     cookie = _cookie(sources, given, written)
@@ -184,7 +187,7 @@ def _settings(text: str) -> Dict[str, str]:
 
 
 def _newest_arguments(installation: Installation) -> str:
-    """The newest file of arguments that a start has made, without comments."""
+    """The newest file of arguments that a start has made."""
     newest, path = -1.0, None
     for candidate in glob.glob(os.path.join(glob.escape(installation.data_dir), "configs", "vm.*.args")):
         try:
@@ -193,8 +196,7 @@ def _newest_arguments(installation: Installation) -> str:
             continue
         if changed > newest:
             newest, path = changed, candidate
-    text = _text(path) if path else ""
-    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return _text(path) if path else ""
 
 
 def _environment(pid: Optional[int]) -> Dict[str, str]:

@@ -112,10 +112,10 @@ class Command:
     """An emqx command that prints something."""
 
     timeout = 3.0
-    settings: Dict[str, str] = {}
     installation = SimpleNamespace(executable="/opt/emqx/bin/emqx")
 
     def __init__(self, rc: int, stdout: str) -> None:
+        self.settings: Dict[str, str] = {}
         self.result = CommandResult(["/opt/emqx/bin/emqx", "eval", "x"], rc, stdout, "it died", 0.1, 1)
         self.asked: List[Tuple[str, ...]] = []
 
