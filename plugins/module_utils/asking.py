@@ -85,7 +85,7 @@ def ask(
 def _by_distribution(
     command: EmqxCommand, pid: Optional[int], question_text: str, understand: Callable[[Dict[str, Any]], Any]
 ) -> Any:
-    found = peer.find(command.installation, pid, dict(os.environ, **command.settings))
+    found = peer.find(command.installation, pid, dict(command.settings, **os.environ), commands_too=True)
     text = evaluate(found, question_text, command.timeout)
     parsed = parse_answer(text.decode("utf-8", "replace")) if isinstance(text, bytes) else None
     answer = _understood(parsed, understand)

@@ -48,20 +48,41 @@ class Sources(NamedTuple):
     variables: Mapping[str, str] = {}
 
 
-def find(installation: Installation, pid: Optional[int], settings: Mapping[str, str]) -> Peer:
+def find(
+    installation: Installation, pid: Optional[int], settings: Mapping[str, str], commands_too: bool = False
+) -> Peer:
     """The broker ``pid`` of an installation, or the one that its files tell. Raises DistributionError.
 
-    ``settings``: what an ``emqx`` command would have in its environment for the broker's sake.
+    ``settings``: the environment of an ``emqx`` command. ``commands_too``: only one that such a command would find.
     """
-    return peer_of(
-        Sources(
-            argv=[] if pid is None else _strings("/proc/{0}/cmdline".format(pid)),
-            environment=dict(settings, **_environment(pid)),
-            vm_args=_newest_arguments(installation),
-            settings=_settings(_text(os.path.join(installation.etc_dir, "emqx.conf"))),
-            variables=installation.variables,
-        )
+    written = Sources(
+        environment=settings,
+        vm_args=_newest_arguments(installation),
+        settings=_settings(_text(os.path.join(installation.etc_dir, "emqx.conf"))),
+        variables=installation.variables,
     )
+    if pid is None:
+        return peer_of(written)
+    argv = _strings("/proc/{0}/cmdline".format(pid))
+    found = peer_of(written._replace(argv=argv, environment=dict(settings, **_environment(pid))))
+    if commands_too:
+        check_that_commands_find(found, written)
+    return found
+
+
+def check_that_commands_find(found: Peer, written: Sources) -> None:
+    """Raise DistributionError where an ``emqx`` command would look for another name, or with another cookie.
+
+    A node that is read and cannot be worked on would be found out only when a run has begun.
+    """
+    try:
+        theirs = peer_of(written)
+    except DistributionError:
+        return
+    if theirs.node != found.node:
+        raise DistributionError("an emqx command looks for {0}, and the broker is {1}".format(theirs.node, found.node))
+    if theirs.cookie != found.cookie:
+        raise DistributionError("an emqx command has another cookie than {0}".format(found.node))
 
 
 def peer_of(sources: Sources) -> Peer:

@@ -132,7 +132,7 @@ PEER = distribution.Peer(OWN, "cookie", 4370)
 
 @pytest.fixture(autouse=True)
 def found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "find", lambda *_unused: PEER)
+    monkeypatch.setattr(peer, "find", lambda *_unused, **_more: PEER)
 
 
 def test_one_command_asks_for_all(state_dir: StateDir) -> None:
