@@ -339,8 +339,9 @@ def stopped(node: Node) -> None:
     node.drop_clients()
     node.emqx("stop")
     with counted(node) as calls:
-        facts = node.facts(check_version=NEW)
+        assert node.facts(check_version=NEW)["state"] == "stopped"
         assert calls.read_text(encoding="utf-8") == "", "nothing is there that a command could ask"
+    facts = node.facts(check_version=NEW)
     agrees(
         facts,
         {
