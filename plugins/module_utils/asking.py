@@ -4,8 +4,8 @@
 
 r"""How a question gets to the running node, and its answer back.
 
-It is asked over the Erlang distribution protocol, which takes some milliseconds. Where that does not work, ``emqx eval``
-is asked the same, which starts a virtual machine three times and takes more than a second.
+It is asked over the Erlang distribution protocol, which takes some milliseconds. Where that does not work, the same is
+asked by ``emqx eval``, which starts a virtual machine two or three times and takes more than a second.
 
 ``bin/emqx`` hands its arguments to ``su - USER -c "emqx \"$ARG\""`` when it drops to its runner user, so the
 expression contains no double quote, dollar sign, back-quote or backslash: strings are written as lists of characters.
@@ -85,7 +85,7 @@ def ask(
 def _by_distribution(
     command: EmqxCommand, pid: Optional[int], question_text: str, understand: Callable[[Dict[str, Any]], Any]
 ) -> Any:
-    found = peer.find(command.installation, pid, dict(os.environ, **command.settings))
+    found = peer.find(command.installation, pid, dict(command.settings, **os.environ), commands_too=True)
     text = evaluate(found, question_text, command.timeout)
     parsed = parse_answer(text.decode("utf-8", "replace")) if isinstance(text, bytes) else None
     answer = _understood(parsed, understand)

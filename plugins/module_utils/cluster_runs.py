@@ -102,7 +102,7 @@ def read(command: EmqxCommand, pid: Optional[int], state_dir: StateDir) -> Readi
             hint="See why {0} eval does not work on the node, and start again.".format(command.installation.executable),
             output=command.output(asked.result) if asked.result else [],
         )
-    return asked.answer  # type: ignore[no-any-return]
+    return asked.answer
 
 
 def parse(answer: Dict[str, Any]) -> Optional[Reading]:

@@ -362,7 +362,7 @@ def _port_by_epmd(peer: Peer, deadline: float) -> int:
                 raise _HandshakeError("what listens at port {0} is not epmd".format(peer.epmd_port))
             if stream.receive(1) != b"\0":
                 raise NotListeningError("{0} is not reached: epmd does not know it".format(peer.node))
-            return struct.unpack(">H", stream.receive(2))[0]  # type: ignore[no-any-return]
+            return struct.unpack(">H", stream.receive(2))[0]
         finally:
             stream.close()
     if problem is not None and problem.errno not in _NOBODY:

@@ -6,11 +6,12 @@
 
 The command line of the process that runs is the truth: the virtual machine has put there what was in its file of
 arguments. Where it may not be read, they come from where ``bin/emqx`` takes them for a command that asks the node:
-``EMQX_NODE_NAME`` or ``EMQX_NAME`` and ``EMQX_HOST``, ``EMQX_NODE_COOKIE``, the newest ``data/configs/vm.*.args``, as 4.3
-and 4.4 do, and ``etc/emqx.conf``, as 4.2 does.
+``EMQX_NODE_NAME`` or ``EMQX_NAME`` and ``EMQX_HOST``, ``EMQX_NODE_COOKIE``, the newest ``data/configs/vm.*.args``, as
+4.3 and 4.4 do, and ``etc/emqx.conf``, as 4.2 does.
 
 ``ekka_dist`` listens at 4370 plus the digits at the end of the name before the ``@``, modulo 60000
-(``inet_dist_base_port`` of kernel is another base). With ``WITH_EPMD`` the scripts leave that to Erlang's own port mapper.
+(``inet_dist_base_port`` of kernel is another base). With ``WITH_EPMD`` the scripts leave that to Erlang's own port
+mapper.
 """
 
 import glob
@@ -47,25 +48,48 @@ class Sources(NamedTuple):
     variables: Mapping[str, str] = {}
 
 
-def find(installation: Installation, pid: Optional[int], settings: Mapping[str, str]) -> Peer:
+def find(
+    installation: Installation, pid: Optional[int], settings: Mapping[str, str], commands_too: bool = False
+) -> Peer:
     """The broker ``pid`` of an installation, or the one that its files tell. Raises DistributionError.
 
-    ``settings``: what an ``emqx`` command would have in its environment for the broker's sake.
+    ``settings``: the environment of an ``emqx`` command. ``commands_too``: only one that such a command would find.
     """
-    return peer_of(
-        Sources(
-            argv=[] if pid is None else _strings("/proc/{0}/cmdline".format(pid)),
-            environment=dict(settings, **_environment(pid)),
-            vm_args=_newest_arguments(installation),
-            settings=_settings(_text(os.path.join(installation.etc_dir, "emqx.conf"))),
-            variables=installation.variables,
-        )
+    written = Sources(
+        environment=settings,
+        vm_args=_newest_arguments(installation),
+        settings=_settings(_text(os.path.join(installation.etc_dir, "emqx.conf"))),
+        variables=installation.variables,
     )
+    if pid is None:
+        return peer_of(written)
+    argv = _strings("/proc/{0}/cmdline".format(pid))
+    found = peer_of(written._replace(argv=argv, environment=dict(settings, **_environment(pid))))
+    if commands_too:
+        check_that_commands_find(found, written)
+    return found
+
+
+def check_that_commands_find(found: Peer, written: Sources) -> None:
+    """Raise DistributionError where an ``emqx`` command would look for another name, or with another cookie.
+
+    A node that is read and cannot be worked on would be found out only when a run has begun.
+    """
+    try:
+        theirs = peer_of(written)
+    except DistributionError:
+        return
+    if theirs.node != found.node:
+        raise DistributionError("an emqx command looks for {0}, and the broker is {1}".format(theirs.node, found.node))
+    if theirs.cookie != found.cookie:
+        raise DistributionError("an emqx command has another cookie than {0}".format(found.node))
 
 
 def peer_of(sources: Sources) -> Peer:
     """Who is to be asked. Raises DistributionError where that is not known, or speaks TLS alone."""
-    given, written = _flags(sources.argv), _flags(sources.vm_args.split())
+    lines = [line.split() for line in sources.vm_args.splitlines()]
+    given = _flags(sources.argv)
+    written = _flags([word for words in lines if words and not words[0].startswith("#") for word in words])
     _refuse_other_protocols(sources, given)
     node = _node_name(sources, given, written)
     cookie = _cookie(sources, given, written)
@@ -184,7 +208,7 @@ def _settings(text: str) -> Dict[str, str]:
 
 
 def _newest_arguments(installation: Installation) -> str:
-    """The newest file of arguments that a start has made, without comments."""
+    """The newest file of arguments that a start has made."""
     newest, path = -1.0, None
     for candidate in glob.glob(os.path.join(glob.escape(installation.data_dir), "configs", "vm.*.args")):
         try:
@@ -193,8 +217,7 @@ def _newest_arguments(installation: Installation) -> str:
             continue
         if changed > newest:
             newest, path = changed, candidate
-    text = _text(path) if path else ""
-    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return _text(path) if path else ""
 
 
 def _environment(pid: Optional[int]) -> Dict[str, str]:

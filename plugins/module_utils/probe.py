@@ -5,7 +5,7 @@
 """Everything that only the running node knows, from one question."""
 
 import re
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 from ansible_collections.emqx.fleet.plugins.module_utils import asking
 from ansible_collections.emqx.fleet.plugins.module_utils.asking import Asked, characters, question

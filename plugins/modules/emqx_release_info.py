@@ -10,7 +10,9 @@ short_description: Tells everything about the releases of an EMQX node
 description:
   - Tells which releases are installed on an EMQX node, which one runs, and which one a restart would boot.
   - Tells what a hot upgrade depends on, such as edition, platform, cluster, clients, patches, leftovers and free space.
-  - Nothing is changed. One C(emqx eval) asks the running node for everything, the rest is read from its files.
+  - Nothing is changed. The running node is asked for everything at once, the rest is read from its files.
+  - It is asked over the Erlang distribution protocol, at the broker's own port on the host itself, which takes some
+    milliseconds. Where that does not work, the same is asked by one C(emqx eval), which takes more than a second.
   - A node that is stopped or does not answer is a result, not a failure.
 author:
   - emqx.fleet contributors (@emqx-fleet)
@@ -69,6 +71,18 @@ state:
   returned: success
   type: str
   sample: running
+read_by:
+  description:
+    - How the node was asked. V(distribution) by the Erlang distribution protocol, V(command) by C(emqx eval).
+    - Null if the node did not answer.
+  returned: success
+  type: str
+  sample: distribution
+read_by_reason:
+  description: Why it was not asked by the Erlang distribution protocol, or did not answer it; null where it did.
+  returned: success
+  type: str
+  sample: 'emqx@192.0.2.11 is not reached: the cookies differ.'
 executable:
   description: The C(emqx) command, symbolic links resolved.
   returned: success

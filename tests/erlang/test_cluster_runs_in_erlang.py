@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils import asking, cluster_runs, probe
+from ansible_collections.emqx.fleet.plugins.module_utils import asking, cluster_runs
 from ansible_collections.emqx.fleet.plugins.module_utils.cluster_runs import Reading
 
 pytestmark = pytest.mark.skipif(not shutil.which("erlc"), reason="Erlang is not installed")

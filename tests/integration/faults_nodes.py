@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from tests.lab.labkit import broker
 
 from .cases import CLIENTS, Steps, case, group
@@ -27,22 +30,43 @@ def node_frozen(node: Node) -> Steps:
         yield None
 
 
+def _other_settings(node: Node, name: str, value: str) -> Callable[[], None]:
+    """What a start with another setting leaves where the broker runs on; gives what takes it back.
+
+    Commands of 4.3 and 4.4 take name and cookie from the newest file of arguments, those of the test broker from its
+    settings.
+    """
+    path = node.host.path(f"{node.root}/etc/emqx.conf")
+    settings = path.read_text(encoding="utf-8")
+    (arguments,) = node.host.path(f"{node.data_dir}/configs").glob("vm.*.args")
+    text = arguments.read_text(encoding="utf-8")
+    flag = {"name": "-name", "cookie": "-setcookie"}[name]
+    broker.set_keys(path, {f"node.{name}": value})
+    changed = re.sub(rf"^{flag} .*$", f"{flag} {value}", text, flags=re.MULTILINE)
+    assert changed != text
+    arguments.write_text(changed, encoding="utf-8")
+
+    def take_back() -> None:
+        path.write_text(settings, encoding="utf-8")
+        arguments.write_text(text, encoding="utf-8")
+
+    return take_back
+
+
 @case("the command has another cookie than the node", verdict="not_started", says="cookie may differ", leaves="DOWN")
 def wrong_cookie(node: Node) -> Steps:
     node.provide()
-    path = node.host.path(f"{node.root}/etc/emqx.conf")
-    broker.set_keys(path, {"node.cookie": "another"})
+    start = _other_settings(node, "cookie", "another")
     yield None
-    broker.set_keys(path, {"node.cookie": COOKIE})
+    start()
 
 
 @case("the command has another node name than the node", verdict="not_started", says="node name", leaves="DOWN")
 def wrong_node_name(node: Node) -> Steps:
     node.provide()
-    path = node.host.path(f"{node.root}/etc/emqx.conf")
-    broker.set_keys(path, {"node.name": f"emqx7@{node.host.address}"})
+    start = _other_settings(node, "name", f"emqx7@{node.host.address}")
     yield None
-    broker.set_keys(path, {"node.name": node.host.node})
+    start()
 
 
 @case(

@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+import subprocess
 import zipfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +20,7 @@ from tests.broker import broker as packages
 
 from . import files
 from .conftest import Pool
-from .node import COLLECTION, COOKIE, NEW, OLD, Node
+from .node import COLLECTION, COOKIE, LIBRARY, NEW, OLD, Node
 from .plays import one_task
 from .side_by_side import job, outcome
 
@@ -249,22 +253,69 @@ def check_mode(node: Node) -> None:
     assert seen[0] == seen[1]
 
 
-def one_command(node: Node) -> None:
-    """All of it costs one call of ``emqx``, which is what takes time on a node."""
+@contextlib.contextmanager
+def counted(node: Node) -> Iterator[Path]:
+    """The file where each call of ``emqx`` leaves a line meanwhile, with what was called."""
     real = node.inside("bin/emqx")
     calls = node.host.path("/var/tmp/calls")
     node.sh(f"cp -p {node.root}/bin/emqx {node.root}/bin/emqx.real")
     text = real.read_text(encoding="utf-8")
     # Written over and not replaced, so that owner and mode stay.
     real.write_text(f'#!/bin/sh\necho "$1" >>/var/tmp/calls\nexec {node.root}/bin/emqx.real "$@"\n', encoding="utf-8")
+    calls.write_text("", encoding="utf-8")
+    calls.chmod(0o666)
     try:
-        for arguments in ({}, {"check_version": OLD, "old_code": False}, {"check": True}):
-            calls.write_text("", encoding="utf-8")
-            assert node.facts(**arguments)["state"] == "running"
-            assert calls.read_text(encoding="utf-8") == "eval\n", arguments
+        yield calls
     finally:
         real.write_text(text, encoding="utf-8")
         node.sh(f"rm {node.root}/bin/emqx.real /var/tmp/calls")
+
+
+@contextlib.contextmanager
+def only_by_command(node: Node) -> Iterator[None]:
+    """All names that our end of the distribution protocol has are in use on the host meanwhile."""
+    code = (
+        "import time; from ansible_collections.emqx.fleet.plugins.module_utils import distribution as d;"
+        f"held = [d._claim('emqx_fleet%d@{node.host.node.partition('@')[2]}' % n) for n in range(d._NAMES)];"
+        "print(all(held), flush=True); time.sleep(600)"
+    )
+    argv = node.host.command(["env", f"PYTHONPATH={LIBRARY}", "/usr/bin/python3", "-c", code])
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "True\n"
+            yield
+        finally:
+            process.kill()
+
+
+def no_command(node: Node) -> None:
+    """No call of ``emqx``, which takes time on a node, and has the cookie on its command line."""
+    with counted(node) as calls:
+        for arguments in ({}, {"check_version": OLD, "old_code": False}, {"check": True}, {"user": "emqx"}):
+            facts = node.facts(**arguments)
+            assert (facts["state"], facts["read_by"], facts["read_by_reason"]) == ("running", "distribution", None)
+            assert calls.read_text(encoding="utf-8") == "", arguments
+
+
+def both_ways(node: Node) -> None:
+    """One call of ``emqx`` where the node cannot be asked otherwise, and it tells the same."""
+    directly = node.facts(), node.facts(verification=True)
+    with only_by_command(node):
+        first = node.facts()
+        with counted(node) as calls:
+            by_command = first, node.facts(verification=True)
+            # It calls itself once more as the runner user.
+            assert calls.read_text(encoding="utf-8") == "eval\n" * 2
+    reason = f"{node.host.node} is not reached: it is connected to others of our name."
+    for facts, (way, why) in ((directly, ("distribution", None)), (by_command, ("command", reason))):
+        for found in facts:
+            assert (found.pop("read_by"), found.pop("read_by_reason")) == (way, why)
+    for name in ("settings", "listener_answers"):
+        assert directly[1][name] == by_command[1][name] is not None, name
+    for name in ("clock", "uptime_seconds", "free_bytes", "invocation"):
+        del directly[0][name], by_command[0][name]
+    assert directly[0] == by_command[0]
 
 
 def frozen(node: Node) -> None:
@@ -272,7 +323,14 @@ def frozen(node: Node) -> None:
     pid = int(node.emqx("pid"))
     with node.faults.freeze(node.name, "broker"):
         facts = node.facts(timeout=10)
+    reason = f"{node.host.node} is not reached: it does not answer."
+    agrees(facts, {"read_by": None, "read_by_reason": reason})
     agrees(facts, {"state": "unreachable", "pid": pid, "node": None, "running": None, "permanent": NEW})
+
+
+def port(node: Node) -> int:
+    """Where the broker's node listens for others, by its name."""
+    return 4370 + int(re.findall(r"(\d*)@", node.host.node)[0] or 0)
 
 
 def stopped(node: Node) -> None:
@@ -280,11 +338,16 @@ def stopped(node: Node) -> None:
     releases, erts = table(node), node.facts()["erts"]
     node.drop_clients()
     node.emqx("stop")
+    with counted(node) as calls:
+        assert node.facts(check_version=NEW)["state"] == "stopped"
+        assert calls.read_text(encoding="utf-8") == "", "nothing is there that a command could ask"
     facts = node.facts(check_version=NEW)
     agrees(
         facts,
         {
             "state": "stopped",
+            "read_by": None,
+            "read_by_reason": f"{node.host.node} is not reached: nothing listens at port {port(node)}.",
             "releases": releases,
             "permanent": NEW,
             "boot": {"version": node.boots(), "erts": erts, "consistent": True, "problems": []},
@@ -309,7 +372,7 @@ def stopped(node: Node) -> None:
 UPGRADED = (fresh, unpacked, current, half, cleaned)
 LIVES = {
     "unpacked": (*UPGRADED, unwritable, stopped),
-    "package": (*UPGRADED, patched, unwritable, check_mode, one_command, frozen, stopped),
+    "package": (*UPGRADED, patched, unwritable, check_mode, no_command, both_ways, frozen, stopped),
 }
 
 

@@ -112,10 +112,10 @@ class Command:
     """An emqx command that prints something."""
 
     timeout = 3.0
-    settings: Dict[str, str] = {}
     installation = SimpleNamespace(executable="/opt/emqx/bin/emqx")
 
     def __init__(self, rc: int, stdout: str) -> None:
+        self.settings: Dict[str, str] = {}
         self.result = CommandResult(["/opt/emqx/bin/emqx", "eval", "x"], rc, stdout, "it died", 0.1, 1)
         self.asked: List[Tuple[str, ...]] = []
 
@@ -132,7 +132,7 @@ PEER = distribution.Peer(OWN, "cookie", 4370)
 
 @pytest.fixture(autouse=True)
 def found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "find", lambda *_unused: PEER)
+    monkeypatch.setattr(peer, "find", lambda *_unused, **_more: PEER)
 
 
 def test_one_command_asks_for_all(state_dir: StateDir) -> None:

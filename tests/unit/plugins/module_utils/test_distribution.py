@@ -400,7 +400,11 @@ def test_a_name_that_is_taken_gives_way_to_the_next(listen: Any, status: bytes) 
 
 
 def test_all_names_are_taken_for_good(listen: Any) -> None:
-    node = listen(lambda _node, stream: (stream.receive_short(), stream.send_short(b"salive")) and None)
+    def talk(_node: Node, stream: distribution._Stream) -> None:
+        stream.receive_short()
+        stream.send_short(b"salive")
+
+    node = listen(talk)
     with pytest.raises(DistributionError, match="connected to others of our name"):
         node.evaluate(timeout=0.4)
 
@@ -595,11 +599,13 @@ def test_damage_at_any_step_is_an_error_or_an_answer(listen: Any, place: str) ->
     for seed in seeds(40):
         numbers = random.Random("{0} {1}".format(place, seed))
         node.says = {place: lambda data, numbers=numbers: damaged(numbers, data)}
+        problem = ""
         try:
             # Whoever waits for the rest of something waits as long as it may.
             assert node.evaluate(0.15) is not None
         except DistributionError as error:
-            assert COOKIE not in str(error), seed
+            problem = str(error)
+        assert COOKIE not in problem, seed
 
 
 @more

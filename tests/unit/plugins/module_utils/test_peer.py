@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional
 import pytest
 from ansible_collections.emqx.fleet.plugins.module_utils import peer
 from ansible_collections.emqx.fleet.plugins.module_utils.distribution import DistributionError, Peer
-from ansible_collections.emqx.fleet.plugins.module_utils.peer import Sources, find, peer_of
+from ansible_collections.emqx.fleet.plugins.module_utils.peer import Sources, check_that_commands_find, find, peer_of
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import COOKIE, FakeNode
 
 # As the scripts of 4.3 and 4.4 start a broker, and those of 4.2.
@@ -234,17 +234,42 @@ def test_a_process_that_runs(tmp_path: Path) -> None:
             assert process.stdout is not None
             assert process.stdout.readline()
             assert find(node.installation, process.pid, {}) == Peer("emqx5@10.0.0.5", "cook\xefe", 4375, 4000)
+            with pytest.raises(DistributionError, match=r"looks for emqx@127\.0\.0\.1, and the broker is emqx5@"):
+                find(node.installation, process.pid, {}, commands_too=True)
         finally:
             process.kill()
 
 
-@pytest.mark.parametrize("gone", ["etc/emqx.conf", "releases/emqx_vars"])
-def test_files_that_are_not_there(tmp_path: Path, gone: str) -> None:
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ({}, None),
+        (dict(environment={"EMQX_NODE_NAME": "emqx1@10.0.0.1", "EMQX_NODE_COOKIE": "secret"}, vm_args=VM_ARGS), None),
+        (dict(vm_args="-name emqx1@10.0.0.1\n-setcookie secret\n", settings={"node.name": "later@h"}), None),
+        (dict(settings={"node.cookie": "secret"}), None),
+        (dict(vm_args=VM_ARGS), "looks for emqx3@10.0.0.3, and the broker is emqx1@10.0.0.1"),
+        (dict(vm_args="-name emqx1@10.0.0.1\n-setcookie other\n"), "another cookie than emqx1@10.0.0.1"),
+        (
+            dict(environment={"EMQX_NODE_COOKIE": "other"}, settings={"node.name": "emqx1@10.0.0.1"}),
+            "another cookie than emqx1@10.0.0.1",
+        ),
+    ],
+)
+def test_a_broker_that_no_command_would_find(written: Dict[str, Any], words: Optional[str]) -> None:
+    """Such a node cannot be worked on, so it is not read as if it could."""
+    if words is None:
+        check_that_commands_find(found(argv=NAMED), Sources(**written))
+        return
+    with pytest.raises(DistributionError, match=words) as caught:
+        check_that_commands_find(found(argv=NAMED), Sources(**written))
+    assert "other" not in str(caught.value).replace("another", "")
+    assert "secret" not in str(caught.value)
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
     node = FakeNode(tmp_path / "emqx", "4.4.18")
-    node.path(gone).unlink()
-    found_name: Optional[str] = None
-    try:
-        found_name = find(node.installation, None, {}).node
-    except DistributionError as error:
-        assert "not known" in str(error)
-    assert found_name == (None if "conf" in gone else "emqx@127.0.0.1")
+    node.path("releases/emqx_vars").unlink()
+    assert find(node.installation, None, {}) == Peer("emqx@127.0.0.1", COOKIE, 4370)
+    node.path("etc/emqx.conf").unlink()
+    with pytest.raises(DistributionError, match="node name is not known"):
+        find(node.installation, None, {})
