@@ -26,6 +26,8 @@ from matrix import SCENARIOS as ELSEWHERE
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "extensions/molecule"
 LOGS = ROOT / ".build/molecule"
+# What molecule remembers of a scenario; it would not create anew what an interrupted run left there as created.
+STATES = ROOT / ".build/molecule-states"
 DURATIONS = ROOT / ".build/durations"
 AT_A_TIME = 2
 #: The longest first, so that the last to end is a short one; the others follow.
@@ -62,11 +64,13 @@ class Play:
         if self._over.is_set():
             return
         begun = time.monotonic()
-        log = LOGS / f"{name}.log"
+        log, state = LOGS / f"{name}.log", STATES / name
+        shutil.rmtree(state, ignore_errors=True)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 (Path(sys.executable).with_name("molecule"), "test", "--scenario-name", name),
                 cwd=FOLDER.parent,
+                env={**os.environ, "MOLECULE_EPHEMERAL_DIRECTORY": str(state)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -26,7 +26,8 @@ main([Sources, Stage, Edition, Description | Specs]) ->
 
 compile_script(Path) ->
     Name = filename:basename(Path),
-    {ok, Forms} = epp:parse_file(Path, [{source_name, Name}]),
+    %% What a trace says of where it is.
+    {ok, Forms} = epp:parse_file(Path, [{source_name, "/opt/emqx/bin/" ++ Name}]),
     Module = list_to_atom(lists:flatten(string:replace(Name, ".", "_")) ++ "__escript__0"),
     [File | Rest] = [F || F <- Forms, not is_mode(F)],
     {ok, Module, Beam} = compile:forms([File, {attribute, 1, module, Module}, {attribute, 1, export, [{main, 1}]} | Rest],

@@ -11,7 +11,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,8 @@ class Replay:
             )
         return Outcome(result.returncode, result.stdout, result.stderr)
 
-    def run_killed(self, command: str, when: str, after: float = 0) -> Outcome:
-        """Kill the command with all its processes as soon as it has printed something."""
+    def run_killed(self, command: str, when: str, ready: Callable[[], bool] = lambda: True) -> Outcome:
+        """Kill the command with all its processes as soon as it has printed something and a condition holds."""
         with self.node.using_tmp():
             process = subprocess.Popen(
                 ["sh", "-c", f"exec {command.split('#', maxsplit=1)[0]}"],
@@ -118,7 +118,8 @@ class Replay:
                         if not chunk:
                             break
                         seen += chunk
-                time.sleep(after)
+                while not ready() and time.monotonic() < deadline:
+                    time.sleep(0.05)
                 os.killpg(process.pid, signal.SIGKILL)
                 seen += output.read()
             process.wait()

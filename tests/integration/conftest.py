@@ -8,6 +8,7 @@ import os
 import queue
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -43,6 +44,9 @@ class Pool:
             self._free.put(node)
         self._workers = ThreadPoolExecutor(len(nodes))
         self._futures: dict[str, Future[Any]] = {}
+        #: How long each took on its node, and those that were waited for since :meth:`asked` was called.
+        self._seconds: dict[str, float] = {}
+        self._asked: list[str] = []
 
     @contextmanager
     def node(self) -> Iterator[Node]:
@@ -58,13 +62,23 @@ class Pool:
 
         def task() -> Any:
             with self.node() as node:
-                return work(node)
+                begun = time.monotonic()
+                try:
+                    return work(node)
+                finally:
+                    self._seconds[name] = time.monotonic() - begun
 
         self._futures[name] = self._workers.submit(task)
 
     def outcome(self, name: str) -> Any:
         """Wait for it, and raise what it raised."""
+        self._asked.append(name)
         return self._futures[name].result()
+
+    def asked(self) -> float:
+        """Seconds that what was waited for since the last call took on its node."""
+        names, self._asked = self._asked, []
+        return sum(self._seconds.get(name, 0.0) for name in names)
 
     def has(self, name: str) -> bool:
         """Whether it was submitted."""
@@ -75,6 +89,16 @@ class Pool:
         self._workers.shutdown(wait=False, cancel_futures=True)
         self.lab.down()
         self._workers.shutdown(wait=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_seconds(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tell what a test itself took, without what it waited for others, for the list of the slowest."""
+    yield
+    pool = getattr(request.node, "funcargs", {}).get("pool")
+    seconds = pool.asked() if pool else 0
+    if seconds:
+        request.node.user_properties.append(("seconds", round(seconds, 3)))
 
 
 @pytest.fixture(scope="session")

@@ -10,22 +10,17 @@ import pytest
 
 from . import cases
 from .conftest import Pool
+from .side_by_side import job, outcome
 
 CASES = {case.name: case for case in cases.load()}
 
 
-@pytest.fixture(scope="module")
-def work(pool: Pool, request: pytest.FixtureRequest) -> Pool:
-    """All cases that were selected, under way side by side."""
-    selected = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
-    for name, case in CASES.items():
-        if name in selected:
-            pool.submit(name, functools.partial(cases.run, case))
-    return pool
+for title, case in CASES.items():
+    job(f"test_faults.py::test_fault[{title}]", functools.partial(cases.run, case))
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.soak] if name in cases.REPEATED else []) for name in CASES]
 )
-def test_fault(work: Pool, name: str) -> None:
-    work.outcome(name)
+def test_fault(pool: Pool, request: pytest.FixtureRequest, name: str) -> None:
+    outcome(pool, request)

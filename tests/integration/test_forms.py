@@ -16,6 +16,7 @@ import pytest
 from .conftest import Pool
 from .faults_kills import kill_when_torn
 from .node import Node, Result, State
+from .side_by_side import job, outcome
 
 CLIENTS = 4
 STAGING = "/var/tmp"
@@ -142,22 +143,11 @@ def two_hops(node: Node) -> None:
     assert node.clients.lost() == 0, f"{node.clients.lost()} clients were lost"
 
 
-@pytest.fixture(scope="module")
-def work(pool: Pool, request: pytest.FixtureRequest) -> Pool:
-    """Every form that was selected, under way side by side."""
-    for item in request.session.items:
-        if not isinstance(item, pytest.Function) or item.path.name != "test_forms.py":
-            continue
-        if item.originalname == "test_hops_where_the_switch_unpacks":
-            pool.submit("two hops", two_hops)
-            continue
-        form = str(item.callspec.params["form"])
-        base, late = FORMS[form]
-        if item.originalname == "test_the_whole_life_of_an_upgrade":
-            pool.submit(f"life of {form!r}", functools.partial(whole_life, base=base, unpacks_in_switch=late))
-        else:
-            pool.submit(f"kills of {form!r}", functools.partial(killed, base=base))
-    return pool
+for name, (settings, late) in FORMS.items():
+    life = functools.partial(whole_life, base=settings, unpacks_in_switch=late)
+    job(f"test_forms.py::test_the_whole_life_of_an_upgrade[{name}]", life)
+    job(f"test_forms.py::test_killed_three_times[{name}]", functools.partial(killed, base=settings))
+job("test_forms.py::test_hops_where_the_switch_unpacks", two_hops)
 
 
 def _forms(*repeated: str) -> list[Any]:
@@ -166,14 +156,14 @@ def _forms(*repeated: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("form", _forms("script14-deb", "4.2-deb"))
-def test_the_whole_life_of_an_upgrade(work: Pool, form: str) -> None:
-    work.outcome(f"life of {form!r}")
+def test_the_whole_life_of_an_upgrade(pool: Pool, request: pytest.FixtureRequest, form: str) -> None:
+    outcome(pool, request)
 
 
 @pytest.mark.parametrize("form", _forms("deb", "script14-deb", "4.2-deb"))
-def test_killed_three_times(work: Pool, form: str) -> None:
-    work.outcome(f"kills of {form!r}")
+def test_killed_three_times(pool: Pool, request: pytest.FixtureRequest, form: str) -> None:
+    outcome(pool, request)
 
 
-def test_hops_where_the_switch_unpacks(work: Pool) -> None:
-    work.outcome("two hops")
+def test_hops_where_the_switch_unpacks(pool: Pool, request: pytest.FixtureRequest) -> None:
+    outcome(pool, request)

@@ -12,6 +12,7 @@ import pytest
 from .conftest import Pool
 from .node import NEW, OLD, Node
 from .plays import Played, play
+from .side_by_side import job, outcome
 
 STAGING = "/var/tmp"
 
@@ -72,17 +73,13 @@ def switched(node: Node, broken: Break) -> Played:
     )
 
 
-@pytest.fixture(scope="module")
-def work(pool: Pool) -> Pool:
-    """All of them, under way side by side."""
-    for name, broken in BREAKS.items():
-        pool.submit(f"from outside: {name}", functools.partial(switched, broken=broken))
-    return pool
+for title, each in BREAKS.items():
+    job(f"test_from_outside.py::test_what_breaks_unseen_is_seen[{title}]", functools.partial(switched, broken=each))
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_what_breaks_unseen_is_seen(work: Pool, name: str) -> None:
-    played = work.outcome(f"from outside: {name}")
+def test_what_breaks_unseen_is_seen(pool: Pool, request: pytest.FixtureRequest, name: str) -> None:
+    played = outcome(pool, request)
     says = BREAKS[name].says
     if not says:
         assert played.rc == 0, played.output

@@ -260,6 +260,8 @@ dump_settings(Node, Version) ->
 %% Three places say which version boots. They are written one after the other, each without regard for the rest.
 make_permanent(Node, Version) ->
     ok = call(Node, release_handler, make_permanent, [Version]),
+    %% The node has done it, and nothing was said yet.
+    stand_still(<<"made permanent\n">>),
     say("Made release permanent: ~p", [Version]),
     [copy_slowly(filename:join("bin", F ++ "-" ++ Version), filename:join("bin", F)) || F <- ?BIN_FILES],
 %% @if boot-copy
