@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026 emqx.fleet contributors
+"""One simulated node: the files of an installation, its release table, its commands and its answers.
+
+The model is that of the unit tests (``fake_node.py``). What is added: a name and a cluster, EMQX's own texts, how long a
+command takes, and answers to whatever part of a question the collection asks for.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom
+from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils import fake_node
+from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import FakeNode, wide
+
+OLD, NEW = "4.4.18", "4.4.19"
+PACKAGE = f"emqx-{NEW}-otp25.2.3-1-debian12-amd64.zip"
+#: The broker's process in the process tree that its node sees: the first one stands for the machine's init.
+PID = 2
+#: Seconds that a command takes. Those of the test broker, measured; a switch as of EMQX itself.
+SECONDS = {
+    "unpack": 1.2,
+    "switch": 1.2,
+    "install": 0.8,
+    "uninstall": 0.8,
+    "eval": 0.6,
+    "versions": 0.6,
+    "status": 0.5,
+    "ping": 0.3,
+}
+#: As many as a node of EMQX 4.4 has in its applications, roughly.
+SETTINGS = 400
+
+_COMMANDS = ("emqx", "emqx_ctl")
+_PART = re.compile(r"\{(\w+),T\(fun\(\)->")
+_CHECKED = re.compile(r"V=:=\[([0-9,]+)\]")
+
+# Hands its words to the server and prints what comes back: exit code, then text. In braces, so that it is read as a
+# whole before a commit writes the file anew.
+_SCRIPT = """\
+#!/bin/bash
+{{
+exec 3<>/dev/tcp/127.0.0.1/{port} || exit 1
+printf '%s\\0' "$#" "$0" "$@" >&3
+read -r code <&3
+cat <&3
+exit "$code"
+}}
+"""
+
+
+class Said(NamedTuple):
+    """What a command says, and after how many seconds."""
+
+    code: int
+    text: str
+    seconds: float
+
+
+class Ports(NamedTuple):
+    """Where the server listens for commands, and for connections to the nodes' listeners."""
+
+    commands: int
+    listener: int
+
+
+def node_name(number: int) -> str:
+    """The Erlang name of a node; the digits in it give its distribution port, as with EMQX."""
+    return f"emqx{number}@127.0.0.1"
+
+
+class SimulatedNode(FakeNode):
+    """A node of a cluster of ``members``, which are other nodes or itself; made with version ``OLD`` in ``root``."""
+
+    def __init__(self, root: Path, number: int, ports: Ports) -> None:
+        self.number = number
+        self.ports = ports
+        self.members: Sequence[SimulatedNode] = [self]
+        self.started = time.monotonic()
+        super().__init__(root, OLD)
+        self.pid = PID
+        self.connections = 0
+        self._fixed = _fixed_answers(self)
+
+    @property
+    def name(self) -> str:
+        """The Erlang node name."""
+        return node_name(self.number)
+
+    def install_files(self, version: str, ups: Sequence[str] = (), downs: Sequence[str] = ()) -> None:
+        """The files of a release, with commands that ask the server."""
+        super().install_files(version, ups, downs)
+        for name in _COMMANDS:
+            self.path("bin", f"{name}-{version}").write_text(_SCRIPT.format(port=self.ports.commands))
+
+    def execute(self, command: str, words: Sequence[str]) -> Said:
+        """What ``emqx WORDS`` or ``emqx_ctl WORDS`` does and says."""
+        verb = words[0] if words else ""
+        if command == "emqx_ctl":
+            return self._ctl(verb)
+        if verb == "eval":
+            return Said(0, f"{self.answer(words[1])}\nok\n", SECONDS["eval"])
+        if verb == "versions":
+            rows = [f"* {version}\t{status}\n" for version, status in sorted(self.table.items(), reverse=True)]
+            return Said(0, "Installed versions:\n{}\n".format("".join(rows)), SECONDS["versions"])
+        if verb == "ping":
+            return Said(0, "pong\n", SECONDS["ping"])
+        if verb in ("upgrade", "downgrade", "install") and "--no-permanent" not in words:
+            return self._to_permanent(words[-1])
+        handlers = {
+            "unpack": ("unpack", self._do_unpack),
+            "upgrade": ("switch", self._do_upgrade),
+            "downgrade": ("switch", self._do_downgrade),
+            "uninstall": ("uninstall", self._do_uninstall),
+        }
+        if verb not in handlers:
+            return Said(1, f"{verb}: unknown\n", 0.0)
+        kind, handler = handlers[verb]
+        code, _short = handler(words[-1], "--no-permanent" in words, None)
+        return Said(code, _words(kind, words[-1]) if code == 0 else _short, SECONDS[kind])
+
+    def _to_permanent(self, version: str) -> Said:
+        """Without ``--no-permanent`` a command does all that is missing."""
+        text, seconds = "", 0.0
+        if version not in self.table:
+            code, said = self._do_unpack(version, False, None)
+            if code:
+                return Said(code, said, SECONDS["unpack"])
+            text, seconds = text + _words("unpack", version), seconds + SECONDS["unpack"]
+        if version != self.running:
+            code, said = self._do_upgrade(version, True, None)
+            if code:
+                return Said(code, text + said, seconds + SECONDS["switch"])
+            text, seconds = text + _words("switch", version), seconds + SECONDS["switch"]
+        if self.table[version] != "permanent":
+            self._do_install(version, False, None)
+            # One command needs its Erlang but once.
+            seconds = max(seconds, SECONDS["install"])
+            text += f'Made release permanent: "{version}"\n'
+        return Said(0, text, seconds or SECONDS["install"])
+
+    def _ctl(self, verb: str) -> Said:
+        if verb == "status":
+            return Said(0, f"Node '{self.name}' {self.running} is started\n", SECONDS["status"])
+        return Said(1, f"{verb}: unknown\n", 0.0)
+
+    # What it is asked
+
+    def answer(self, expression: str) -> str:
+        """``{emqx_fleet,[{Name,Value}]}`` with the parts that the expression asks for; what is not known is undefined."""
+        parts = []
+        for name in _PART.findall(expression):
+            known = getattr(self, f"_tell_{name}", None)
+            value = known(expression) if known else self._fixed.get(name, "undefined")
+            parts.append(f"{{{name},{value}}}")
+        return "{{emqx_fleet,[{}]}}".format(",".join(parts))
+
+    def _tell_releases(self, _expression: str) -> str:
+        return wide([(version, Atom(status), ["emqx-" + version]) for version, status in sorted(self.table.items())])
+
+    def _tell_app_version(self, _expression: str) -> str:
+        return wide(self.running)
+
+    def _tell_uptime(self, _expression: str) -> str:
+        return wide(f"{int(time.monotonic() - self.started)} seconds")
+
+    def _tell_cluster_running(self, _expression: str) -> str:
+        return wide([Atom(member.name) for member in self.members])
+
+    def _tell_members(self, _expression: str) -> str:
+        rows = [f"{{'{member.name}',{wide(member.running)},{self._fixed['stats']}}}" for member in self.members]
+        return "[{}]".format(",".join(rows))
+
+    def _tell_dry_check(self, expression: str) -> str:
+        checked = _CHECKED.search(expression)
+        version = "".join(chr(int(code)) for code in checked.group(1).split(",")) if checked else ""
+        return "ok" if self.table.get(version) in ("unpacked", "old") else "undefined"
+
+    def _tell_reservations(self, _expression: str) -> str:
+        return "[{}]".format(",".join(member._reservation() for member in self.members))
+
+    def _reservation(self) -> str:
+        """The name, the clock in milliseconds, and what stands in the node's reservation, or that there is none."""
+        try:
+            content = wide(self.path("data/fleet/run.json").read_bytes())
+        except FileNotFoundError:
+            content = wide("{error,enoent}")
+        return f"{{'{self.name}',{int(time.time() * 1000)},{content}}}"
+
+
+def _fixed_answers(node: SimulatedNode) -> dict[str, str]:
+    """What is the same as long as a node lives."""
+    counts = ("connections.count", "live_connections.count", "sessions.count", "subscriptions.count", "topics.count")
+    settings = ",".join(f"{{setting_{number},{number * 7919 % 4294967296}}}" for number in range(SETTINGS))
+    return {
+        "node": f"'{node.name}'",
+        "pid": wide(str(PID)),
+        "licensed": "false",
+        "sysdescr": wide("EMQX Broker"),
+        "supervisor": wide("<0.1862.0>"),
+        "otp": wide("25"),
+        "erts": wide(fake_node.ERTS),
+        "stats": wide([(Atom(name), 0) for name in counts]),
+        "cluster_stopped": "[]",
+        "plugins": wide([(Atom("emqx_management"), Atom("true"))]),
+        "modules": wide([(Atom("emqx_mod_presence"), Atom("true"))]),
+        "alarms": "[]",
+        "listeners": f"[{{'mqtt:tcp',{{{{127,0,0,1}},{node.ports.listener}}}}}]",
+        "web_listeners": "[]",
+        "old_code": "[]",
+        "settings": f"[{{emqx,[{settings}]}}]",
+        "patches": "[]",
+    }
+
+
+def _words(kind: str, version: str) -> str:
+    """What EMQX 4.4.18 says, by the recordings in tests/contract."""
+    return {
+        "unpack": f"Release {version} not found, attempting to unpack releases/emqx-{version}.tar.gz\n"
+        f'Unpacked successfully: "{version}"\n',
+        "switch": f"Release {version} is already unpacked, now installing.\nInstalled Release: {version}.\n",
+        "uninstall": f"Release {version} is marked old, uninstalling it.\nUninstalled Release: {version}\n",
+    }[kind]
+
+
+def write_package(folder: Path, ports: Ports) -> Path:
+    """The package of ``NEW``, some kilobytes of it."""
+    commands = [f"bin/{name}-{NEW}" for name in _COMMANDS]
+    path = fake_node.write_package(folder / PACKAGE, NEW, ups=[OLD], downs=[OLD], without=commands)
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in commands:
+            archive.writestr(f"emqx/{name}", _SCRIPT.format(port=ports.commands))
+    return path
+
+
+def make_fleet(
+    folder: Path,
+    sizes: Sequence[int],
+    first_number: int,
+    ports: Ports,
+    made: Callable[[SimulatedNode], None] = lambda node: None,
+) -> list[SimulatedNode]:
+    """Nodes in clusters of these sizes, with numbers from ``first_number`` on."""
+    nodes: list[SimulatedNode] = []
+    for size in sizes:
+        cluster = []
+        for _place in range(size):
+            number = first_number + len(nodes)
+            node = SimulatedNode(folder / f"n{number}" / "emqx", number, ports)
+            cluster.append(node)
+            nodes.append(node)
+            made(node)
+        for node in cluster:
+            node.members = cluster
+    return nodes
