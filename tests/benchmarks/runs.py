@@ -20,14 +20,11 @@ PACKAGE = ROOT / ".build/broker/packages" / f"emqx-{NEW}-otp25.2.3-1-debian12-am
 
 
 def environment(times: Path | None = None) -> dict[str, str]:
-    """Of both commands: the installed collection, and Ansible's own defaults but for pipelining."""
+    """Of both commands: the installed collection, and Ansible's settings in ansible.cfg."""
     found = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     found |= {
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build/collections"),
-        "ANSIBLE_CONFIG": "/dev/null",
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_PIPELINING": "1",
-        "ANSIBLE_LOCALHOST_WARNING": "0",
+        "ANSIBLE_CONFIG": str(HERE / "ansible.cfg"),
         "PATH": f"{BIN}:{os.environ['PATH']}",
     }
     if times is not None:
