@@ -215,9 +215,7 @@ def profile() -> dict[str, Any]:
         require_upgraded(up)
     events = list(_events(times))
     turns = read_turns(times)
-    connections = [
-        (float(begin), float(end)) for begin, end in (line.split() for line in log.read_text().splitlines())
-    ]
+    connections = [(float(begin), float(end)) for begin, end in (line.split() for line in log.read_text().splitlines())]
     rows = _rows(events, turns, connections, commands.seen)
     inside = sum(row["seconds"] for row in rows)
     return {

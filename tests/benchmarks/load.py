@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,6 +73,8 @@ def simulation(sizes: Sequence[int]) -> Iterator[Simulated]:
     """Nodes in clusters of these sizes; gone at the end, however that comes about."""
     tree = subprocess.run([sys.executable, ROOT / "scripts/tree.py"], check=True, capture_output=True, text=True)
     folder = runs.WORK / "simulation"
+    # Of one that was killed.
+    shutil.rmtree(folder, ignore_errors=True)
     group = Group(cgroup.lab_root().parent / "emqx-fleet-bench").make()
     environment = {
         **os.environ,

@@ -191,4 +191,3 @@ async def _main(folder: Path, first_number: int, sizes: Sequence[int]) -> None:
 
 if __name__ == "__main__":
     asyncio.run(_main(Path(sys.argv[1]), int(sys.argv[2]), [int(word) for word in sys.argv[3:]]))
-
