@@ -91,7 +91,7 @@ class _Peak:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on: ``processor``, ``cores``, ``memory_gib``, ``os``, and the versions of what ran."""
+    """``processor``, ``cores``, ``memory_gib`` and ``os`` of this machine, and the versions of what runs on it."""
     return {
         "processor": _first(r"^model name\s*:\s*(.+)$", "/proc/cpuinfo") or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),

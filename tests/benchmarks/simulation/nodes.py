@@ -2,8 +2,8 @@
 # Copyright (c) 2026 emqx.fleet contributors
 """One simulated node: the files of an installation, its release table, its commands and its answers.
 
-The model is that of the unit tests (``fake_node.py``). What is added: a name and a cluster, EMQX's own texts, how long a
-command takes, and answers to whatever part of a question the collection asks for.
+The model is that of the unit tests (``fake_node.py``). What is added: a name and a cluster, EMQX's own texts, how long
+a command takes, and answers to whatever part of a question the collection asks for.
 """
 
 from __future__ import annotations
@@ -92,6 +92,15 @@ class SimulatedNode(FakeNode):
         for name in _COMMANDS:
             self.path("bin", f"{name}-{version}").write_text(_SCRIPT.format(port=self.ports.commands))
 
+    def broker_command(self) -> list[str]:
+        """What is run as the broker: a shell that waits for the end of its input, with the words of EMQX's own."""
+        runtime = self.path(f"erts-{fake_node.ERTS}/bin/beam.smp")
+        if not runtime.exists():
+            runtime.parent.mkdir(parents=True)
+            runtime.symlink_to("/bin/sh")
+        words = ["-boot", str(self.path("releases", OLD, "start")), "-name", self.name, "-setcookie", fake_node.COOKIE]
+        return [str(runtime), "-c", "read end", "--", *words]
+
     def execute(self, command: str, words: Sequence[str]) -> Said:
         """What ``emqx WORDS`` or ``emqx_ctl WORDS`` does and says."""
         verb, version = (words[0], words[-1]) if words else ("", "")
@@ -159,7 +168,7 @@ class SimulatedNode(FakeNode):
     # What it is asked
 
     def answer(self, expression: str) -> str:
-        """``{emqx_fleet,[{Name,Value}]}`` with the parts that the expression asks for; what is not known is undefined."""
+        """``{emqx_fleet,[{Name,Value}]}`` with the parts that are asked for; what is not known is ``undefined``."""
         parts = []
         for name in _PART.findall(expression):
             known = getattr(self, f"_tell_{name}", None)

@@ -5,9 +5,10 @@
 usage: python -m ansible_collections.emqx.fleet.tests.benchmarks.simulation.server FOLDER FIRST_NUMBER SIZE...
 
 FOLDER is made, and removed at the end. SIZE: the nodes of each cluster. Prints one line of JSON when all are there
-(``package``, ``nodes``: their ``number``, ``name``, ``cluster``, ``executable``, ``interpreter``), and goes on until its
-standard input ends or it is told to terminate. Needs root: each node has a process tree of its own, in which there is
-little more than its broker, as on a machine of its own.
+(``package``, ``nodes``: their ``number``, ``name``, ``cluster``, ``executable``, ``interpreter``), and goes on until
+its standard input ends or it is told to terminate. Needs root: each node has a process tree of its own, in which there
+is little more than its broker, as on a machine of its own. In SIMULATION_GROUP may stand the folder of a control group,
+which what Ansible runs on the nodes is put into.
 """
 
 from __future__ import annotations
@@ -27,13 +28,12 @@ from typing import Any
 
 from ansible_collections.emqx.fleet.tests.benchmarks.simulation import erlang
 from ansible_collections.emqx.fleet.tests.benchmarks.simulation.nodes import (
-    OLD,
     Ports,
     SimulatedNode,
     make_fleet,
     write_package,
 )
-from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import COOKIE, ERTS
+from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import COOKIE
 
 #: The distribution port is this plus the node's number.
 DISTRIBUTION_BASE = 4370
@@ -100,15 +100,10 @@ class Simulation:
     # The nodes' processes
 
     def _start_process(self, node: SimulatedNode) -> subprocess.Popen[bytes]:
-        """A shell that stands for the broker, with a command line as of the broker's, below one that stands for init."""
-        runtime = node.path(f"erts-{ERTS}/bin/beam.smp")
-        runtime.parent.mkdir(parents=True)
-        runtime.symlink_to("/bin/sh")
-        boot = node.path("releases", OLD, "start")
-        broker = [str(runtime), "-c", "read end", "--", "-boot", str(boot), "-name", node.name, "-setcookie", COOKIE]
+        """The broker's process, below a shell that stands for the machine's init."""
         tree = ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", "/bin/sh", "-c", '"$@"; exit', "init"]
         # Whatever ends this process also ends what they read from.
-        return subprocess.Popen([*tree, *broker], stdin=self._lifeline(), close_fds=True, cwd="/")
+        return subprocess.Popen([*tree, *node.broker_command()], stdin=self._lifeline(), close_fds=True, cwd="/")
 
     def _lifeline(self) -> int:
         if not hasattr(self, "_pipe"):
