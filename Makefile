@@ -155,6 +155,11 @@ leftovers: setup ## nothing is left running or lying about
 soak: setup install ## long-running tests
 	@pytest tests -m soak $(PYTEST)
 
+# BENCH=window,plan takes some of them; BENCH_OPTIONS=--write-docs puts the figures into docs/performance.md.
+.PHONY: bench
+bench: setup install broker ## benchmarks (one to two hours on a quiet machine); tables here, JSON in .build/bench
+	@$(PYTHON) -m tests.benchmarks.bench $(if $(BENCH),--parts $(BENCH)) $(BENCH_OPTIONS)
+
 .PHONY: install
 install: setup ## build the collection and install it into .build/collections
 	@scripts/install-collection
