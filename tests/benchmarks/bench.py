@@ -72,6 +72,8 @@ def main() -> int:
     """Measure; 1 where something failed, or with --strict where a goal was missed."""
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_unused: sys.exit(143))
+    # Also where a shell has put it into the background, which lets it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = runs.WORK / "quick" if options.quick else runs.WORK
     started = time.monotonic()
     code = 0

@@ -56,6 +56,8 @@ class Simulation:
         self.python = python
         self.nodes: dict[str, SimulatedNode] = {}
         self.processes: list[subprocess.Popen[bytes]] = []
+        #: What the brokers' processes read from, and what nobody writes to: they end with whoever holds it.
+        self._lifeline = os.pipe()
         self.servers: list[asyncio.Server] = []
 
     async def begin(self, first_number: int, sizes: Sequence[int]) -> dict[str, Any]:
@@ -91,8 +93,9 @@ class Simulation:
         """End the processes and remove the files."""
         for server in self.servers:
             server.close()
-        for process in self.processes:
-            process.kill()
+        # All at once: their input ends. A process tree takes the kernel a while to take away.
+        for end in self._lifeline[::-1]:
+            os.close(end)
         for process in self.processes:
             process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -102,13 +105,7 @@ class Simulation:
     def _start_process(self, node: SimulatedNode) -> subprocess.Popen[bytes]:
         """The broker's process, below a shell that stands for the machine's init."""
         tree = ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", "/bin/sh", "-c", '"$@"; exit', "init"]
-        # Whatever ends this process also ends what they read from.
-        return subprocess.Popen([*tree, *node.broker_command()], stdin=self._lifeline(), close_fds=True, cwd="/")
-
-    def _lifeline(self) -> int:
-        if not hasattr(self, "_pipe"):
-            self._pipe = os.pipe()
-        return self._pipe[0]
+        return subprocess.Popen([*tree, *node.broker_command()], stdin=self._lifeline[0], close_fds=True, cwd="/")
 
     def _interpreter(self, node: SimulatedNode) -> Path:
         return node.root.parent / "python"
@@ -169,7 +166,9 @@ async def _until_told(loop: asyncio.AbstractEventLoop) -> None:
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     waits = [asyncio.ensure_future(told.wait()), asyncio.ensure_future(reader.read())]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    _done, waiting = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waiting:
+        wait.cancel()
 
 
 async def _main(folder: Path, first_number: int, sizes: Sequence[int]) -> None:
