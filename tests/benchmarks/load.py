@@ -23,8 +23,6 @@ from . import runs
 from .measure import ROOT, BenchError, Usage, load_average
 
 SERVER = "ansible_collections.emqx.fleet.tests.benchmarks.simulation.server"
-#: Nodes are numbered from here on; their numbers give their ports.
-FIRST_NUMBER = 20001
 #: Of a run that takes longer than a lease, as its documentation says.
 _SETTINGS = {"lease_seconds": 7200}
 
@@ -83,7 +81,7 @@ def simulation(sizes: Sequence[int]) -> Iterator[Simulated]:
     }
     # In a session of its own: what is interrupted here ends it, and not the terminal.
     process = subprocess.Popen(
-        [sys.executable, "-m", SERVER, str(folder), str(FIRST_NUMBER), *map(str, sizes)],
+        [sys.executable, "-m", SERVER, str(folder), *map(str, sizes)],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

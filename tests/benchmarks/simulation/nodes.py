@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils import fake_
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import FakeNode, wide
 
 OLD, NEW = "4.4.18", "4.4.19"
+#: The port of a node whose name has no digits.
+DISTRIBUTION_BASE = 4370
 PACKAGE = f"emqx-{NEW}-otp25.2.3-1-debian12-amd64.zip"
 #: The broker's process in the process tree that its node sees: the first one stands for the machine's init.
 PID = 2
@@ -57,15 +59,14 @@ class Said(NamedTuple):
 
 
 class Ports(NamedTuple):
-    """Where the server listens for commands, and for connections to the nodes' listeners."""
+    """Where the server listens for commands, for connections to the nodes' listeners, and for other Erlang nodes.
+
+    ``distribution`` is one port for all: each node has an address of its own on the loopback interface.
+    """
 
     commands: int
     listener: int
-
-
-def node_name(number: int) -> str:
-    """The Erlang name of a node; the digits in it give its distribution port, as with EMQX."""
-    return f"emqx{number}@127.0.0.1"
+    distribution: int
 
 
 class SimulatedNode(FakeNode):
@@ -77,14 +78,21 @@ class SimulatedNode(FakeNode):
         self.members: Sequence[SimulatedNode] = [self]
         self.started = time.monotonic()
         super().__init__(root, OLD)
+        settings = {"node.name": self.name, "node.cookie": fake_node.COOKIE}
+        self.path("etc/emqx.conf").write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
         self.pid = PID
         self.connections = 0
         self._fixed = _fixed_answers(self)
 
     @property
+    def address(self) -> str:
+        """Its address on the loopback interface."""
+        return f"127.77.{self.number // 250}.{self.number % 250 + 1}"
+
+    @property
     def name(self) -> str:
-        """The Erlang node name."""
-        return node_name(self.number)
+        """The Erlang node name. The digits before the ``@`` give its distribution port, as with EMQX."""
+        return f"emqx{self.ports.distribution - DISTRIBUTION_BASE}@{self.address}"
 
     def install_files(self, version: str, ups: Sequence[str] = (), downs: Sequence[str] = ()) -> None:
         """The files of a release, with commands that ask the server."""
@@ -99,6 +107,7 @@ class SimulatedNode(FakeNode):
             runtime.parent.mkdir(parents=True)
             runtime.symlink_to("/bin/sh")
         words = ["-boot", str(self.path("releases", OLD, "start")), "-name", self.name, "-setcookie", fake_node.COOKIE]
+        words += ["-proto_dist", "ekka", "-epmd_module", "ekka_epmd"]
         return [str(runtime), "-c", "read end", "--", *words]
 
     def execute(self, command: str, words: Sequence[str]) -> Said:
@@ -247,20 +256,17 @@ def write_package(folder: Path, ports: Ports) -> Path:
 def make_fleet(
     folder: Path,
     sizes: Sequence[int],
-    first_number: int,
     ports: Ports,
-    made: Callable[[SimulatedNode], None] = lambda node: None,
 ) -> list[SimulatedNode]:
-    """Nodes in clusters of these sizes, with numbers from ``first_number`` on."""
+    """Nodes in clusters of these sizes, with numbers from 1 on."""
     nodes: list[SimulatedNode] = []
     for size in sizes:
         cluster = []
         for _place in range(size):
-            number = first_number + len(nodes)
+            number = len(nodes) + 1
             node = SimulatedNode(folder / f"n{number}" / "emqx", number, ports)
             cluster.append(node)
             nodes.append(node)
-            made(node)
         for node in cluster:
             node.members = cluster
     return nodes

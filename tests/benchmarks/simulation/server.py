@@ -2,7 +2,7 @@
 # Copyright (c) 2026 emqx.fleet contributors
 """The process that plays all nodes of a simulation: it makes them, answers for them, and takes them away at its end.
 
-usage: python -m ansible_collections.emqx.fleet.tests.benchmarks.simulation.server FOLDER FIRST_NUMBER SIZE...
+usage: python -m ansible_collections.emqx.fleet.tests.benchmarks.simulation.server FOLDER SIZE...
 
 FOLDER is made, and removed at the end. SIZE: the nodes of each cluster. Prints one line of JSON when all are there
 (``package``, ``nodes``: their ``number``, ``name``, ``cluster``, ``executable``, ``interpreter``), and goes on until
@@ -35,8 +35,6 @@ from ansible_collections.emqx.fleet.tests.benchmarks.simulation.nodes import (
 )
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import COOKIE
 
-#: The distribution port is this plus the node's number.
-DISTRIBUTION_BASE = 4370
 _FILES = 65536
 _FEW = 0.02
 
@@ -48,31 +46,33 @@ _INTERPRETER = """\
 
 
 class Simulation:
-    """All nodes, by the folder of their installation."""
+    """All nodes, by the folder of their installation and by their address."""
 
     def __init__(self, folder: Path, group: str, python: str) -> None:
         self.folder = folder
         self.group = group
         self.python = python
         self.nodes: dict[str, SimulatedNode] = {}
+        self.addresses: dict[str, SimulatedNode] = {}
         self.processes: list[subprocess.Popen[bytes]] = []
         #: What the brokers' processes read from, and what nobody writes to: they end with whoever holds it.
         self._lifeline = os.pipe()
         self.servers: list[asyncio.Server] = []
 
-    async def begin(self, first_number: int, sizes: Sequence[int]) -> dict[str, Any]:
+    async def begin(self, sizes: Sequence[int]) -> dict[str, Any]:
         """Make the nodes and begin to answer for them."""
         commands = await asyncio.start_server(self._command, "127.0.0.1", 0)
         listener = await asyncio.start_server(_accept, "127.0.0.1", 0, backlog=1000)
-        self.servers += [commands, listener]
-        ports = Ports(commands.sockets[0].getsockname()[1], listener.sockets[0].getsockname()[1])
-        nodes = make_fleet(self.folder, sizes, first_number, ports)
+        distribution = await asyncio.start_server(self._erlang, "0.0.0.0", 0, backlog=1000)
+        self.servers += [commands, listener, distribution]
+        ports = Ports(*(server.sockets[0].getsockname()[1] for server in self.servers))
+        nodes = make_fleet(self.folder, sizes, ports)
         self.nodes = {str(node.root): node for node in nodes}
+        self.addresses = {node.address: node for node in nodes}
         (self.folder / "packages").mkdir()
         package = write_package(self.folder / "packages", ports)
         for node in nodes:
             self.processes.append(self._start_process(node))
-            self.servers.append(await self._listen(node))
         for node, process in zip(nodes, self.processes, strict=True):
             self._write_interpreter(node, process.pid)
         return {
@@ -119,11 +119,13 @@ class Simulation:
 
     # Their answers
 
-    async def _listen(self, node: SimulatedNode) -> asyncio.Server:
-        async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _erlang(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Another Erlang node, which wants the one whose address it came to."""
+        node = self.addresses.get(writer.get_extra_info("sockname")[0])
+        if node is None:
+            writer.close()
+        else:
             await erlang.serve(reader, writer, node.name, COOKIE, node.answer)
-
-        return await asyncio.start_server(client, "127.0.0.1", DISTRIBUTION_BASE + node.number)
 
     async def _command(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -171,17 +173,17 @@ async def _until_told(loop: asyncio.AbstractEventLoop) -> None:
         wait.cancel()
 
 
-async def _main(folder: Path, first_number: int, sizes: Sequence[int]) -> None:
+async def _main(folder: Path, sizes: Sequence[int]) -> None:
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_FILES, hard), hard))
     simulation = Simulation(folder, os.environ.get("SIMULATION_GROUP", ""), "/usr/bin/python3")
     folder.mkdir(parents=True)
     try:
-        print(json.dumps(await simulation.begin(first_number, sizes)), flush=True)
+        print(json.dumps(await simulation.begin(sizes)), flush=True)
         await _until_told(asyncio.get_running_loop())
     finally:
         simulation.end()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1]), int(sys.argv[2]), [int(word) for word in sys.argv[3:]]))
+    asyncio.run(_main(Path(sys.argv[1]), [int(word) for word in sys.argv[2:]]))

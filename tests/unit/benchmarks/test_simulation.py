@@ -28,12 +28,12 @@ from ansible_collections.emqx.fleet.tests.benchmarks.simulation.nodes import (
 )
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import COOKIE, USER, FakeCommand
 
-PORTS = Ports(commands=9, listener=1883)
+PORTS = Ports(commands=9, listener=1883, distribution=4371)
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[SimulatedNode]:
-    made = make_fleet(tmp_path, [3], 20001, PORTS)
+    made = make_fleet(tmp_path, [3], PORTS)
     made[0].use_own_tmp(monkeypatch)
     return made
 
@@ -76,7 +76,7 @@ def test_facts_of_a_node(node: SimulatedNode) -> None:
     found, _result = facts.collect(node.installation, Command(node), StateDir(node.installation.state_dir, USER))
     assert (found["state"], found["running"], found["permanent"]) == ("running", OLD, OLD)
     assert found["boot"]["problems"] == []
-    assert found["cluster"]["running"] == [f"emqx{number}@127.0.0.1" for number in (20001, 20002, 20003)]
+    assert found["cluster"]["running"] == [f"emqx1@127.77.0.{number}" for number in (2, 3, 4)]
     assert [member["version"] for member in found["cluster"]["members"]] == [OLD] * 3
     assert found["listeners"] == [{"protocol": "mqtt:tcp", "listen_on": "127.0.0.1:1883"}]
 
@@ -136,9 +136,8 @@ def reached(tmp_path: Path) -> Iterator[SimulatedNode]:
     made: list[SimulatedNode] = []
 
     async def listen() -> asyncio.Server:
-        server = await asyncio.start_server(lambda *ends: erlang.serve(*ends, *words()), "127.0.0.1", 0)
-        number = server.sockets[0].getsockname()[1] - distribution.BASE_PORT
-        made.extend(make_fleet(tmp_path, [1], number, PORTS))
+        server = await asyncio.start_server(lambda *ends: erlang.serve(*ends, *words()), "0.0.0.0", 0)
+        made.extend(make_fleet(tmp_path, [1], PORTS._replace(distribution=server.sockets[0].getsockname()[1])))
         return server
 
     def words() -> tuple[object, ...]:
