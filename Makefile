@@ -173,6 +173,11 @@ other-rounds: setup ## with soak: cases that nobody has seen, ten times as many 
 every-python: setup ## with soak: unit tests of what runs on the brokers, under every Python from 3.6 on
 	@scripts/unit-broker-side --all
 
+# BENCH=window,plan takes some of them; BENCH_OPTIONS=--write-docs puts the figures into docs/performance.md.
+.PHONY: bench
+bench: setup install broker ## benchmarks (one to two hours on a quiet machine); tables here, JSON in .build/bench
+	@$(PYTHON) -m tests.benchmarks.bench $(if $(BENCH),--parts $(BENCH)) $(BENCH_OPTIONS)
+
 .PHONY: install
 install: setup ## build the collection and install it into .build/collections
 	@scripts/install-collection
