@@ -87,7 +87,7 @@ def test_reads_a_node_for_the_plan(task: Task) -> None:
     found = task.run("read")
     assert found["changed"] is False
     assert found["facts"]["running"] == OLD
-    assert set(found) == {"changed", "facts"}
+    assert set(found) == {"changed", "facts", "remote_executions"}
     assert task.made_for[0]["lease_seconds"] == 90
 
 
