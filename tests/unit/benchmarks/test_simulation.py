@@ -8,14 +8,15 @@ import asyncio
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.emqx.fleet.plugins.module_utils import cluster_runs, distribution, facts, package, probe
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult
 from ansible_collections.emqx.fleet.plugins.module_utils.distribution import Peer
-from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom
+from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom, parse_term
 from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import StateDir
 from ansible_collections.emqx.fleet.tests.benchmarks.simulation import erlang
 from ansible_collections.emqx.fleet.tests.benchmarks.simulation.nodes import (
@@ -62,31 +63,22 @@ def statuses(node: SimulatedNode) -> dict[str, str]:
     return dict(re.findall(r"(?m)^\* (\S+)\t(\w+)$", told))
 
 
+def parts(text: str) -> dict[str, Any]:
+    return {str(name): value for name, value in parse_term(text)[1]}
+
+
 def test_every_part_of_a_question_is_answered(node: SimulatedNode) -> None:
     provide(node)
     node.execute("emqx", ["unpack", NEW])
-    asked = probe.expression(check_version=NEW, settings=True)
-    answer = probe.parse_answer(node.answer(asked))
-    assert answer is not None
+    answer = parts(node.answer(probe.expression(check_version=NEW, settings=True)))
     assert [name for name, value in answer.items() if value == Atom("undefined")] == []
     assert set(answer) == {name for name, _code in probe._FACTS}
-
-
-def test_facts_of_a_node(node: SimulatedNode) -> None:
-    found, _result = facts.collect(node.installation, Command(node), StateDir(node.installation.state_dir, USER))
-    assert (found["state"], found["running"], found["permanent"]) == ("running", OLD, OLD)
-    assert found["boot"]["problems"] == []
-    assert found["cluster"]["running"] == [f"emqx1@127.77.0.{number}" for number in (2, 3, 4)]
-    assert [member["version"] for member in found["cluster"]["members"]] == [OLD] * 3
-    assert found["listeners"] == [{"protocol": "mqtt:tcp", "listen_on": "127.0.0.1:1883"}]
 
 
 def test_reservations_of_a_cluster(cluster: list[SimulatedNode]) -> None:
     claim = {"id": "r1", "who": "ann", "controller": "desk", "controller_process": "1@2"}
     StateDir(cluster[1].installation.state_dir, USER).contend(claim, [])
-    answer = probe.parse_answer(cluster[0].answer(cluster_runs.question()))
-    assert answer is not None
-    reading = cluster_runs.parse(answer)
+    reading = cluster_runs.parse(parts(cluster[0].answer(cluster_runs.question())))
     assert reading is not None
     assert reading.unread == []
     assert [(member.reservation or {}).get("id") for member in reading.members] == [None, "r1", None]
@@ -119,52 +111,52 @@ def test_the_package_is_sound(tmp_path: Path) -> None:
     assert (found["version"], found["problems"], package.verify_members(path)) == (NEW, [], [])
 
 
-def test_the_broker_is_found(node: SimulatedNode) -> None:
-    process = subprocess.Popen(node.broker_command(), stdin=subprocess.PIPE)
-    try:
-        assert node.installation.broker_pid() == process.pid
-        assert distribution.peer_of(process.pid) == Peer(node.name, COOKIE)
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @pytest.fixture
-def reached(tmp_path: Path) -> Iterator[SimulatedNode]:
-    """A node that listens where its name says."""
+def reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedNode]:
+    """The first of a cluster of three, which listens where its name says, and whose broker is seen."""
     loop = asyncio.new_event_loop()
     made: list[SimulatedNode] = []
 
-    async def listen() -> asyncio.Server:
-        server = await asyncio.start_server(lambda *ends: erlang.serve(*ends, *words()), "0.0.0.0", 0)
-        made.extend(make_fleet(tmp_path, [1], PORTS._replace(distribution=server.sockets[0].getsockname()[1])))
-        return server
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await erlang.serve(reader, writer, made[0].name, COOKIE, made[0].answer)
 
-    def words() -> tuple[object, ...]:
-        return made[0].name, COOKIE, made[0].answer
-
-    server = loop.run_until_complete(listen())
+    server = loop.run_until_complete(asyncio.start_server(client, "0.0.0.0", 0))
+    made += make_fleet(tmp_path, [3], PORTS._replace(distribution=server.sockets[0].getsockname()[1]))
+    made[0].use_own_tmp(monkeypatch)
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    yield made[0]
-    loop.call_soon_threadsafe(server.close)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.run_until_complete(loop.shutdown_default_executor())
-    loop.close()
+    broker = subprocess.Popen(made[0].broker_command(), stdin=subprocess.PIPE)
+    try:
+        made[0].pid = broker.pid
+        yield made[0]
+    finally:
+        broker.communicate()
+        loop.call_soon_threadsafe(server.close)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def test_the_broker_is_found(reached: SimulatedNode) -> None:
+    assert reached.installation.broker_pid() == reached.pid
+
+
+def test_facts_of_a_node(reached: SimulatedNode) -> None:
+    state_dir = StateDir(reached.installation.state_dir, USER)
+    found, _result = facts.collect(reached.installation, Command(reached), state_dir)
+    assert (found["state"], found["running"], found["permanent"]) == ("running", OLD, OLD)
+    assert found["boot"]["problems"] == []
+    assert found["cluster"]["running"] == [member.name for member in reached.members]
+    assert [member["version"] for member in found["cluster"]["members"]] == [OLD] * 3
+    assert found["listeners"] == [{"protocol": "mqtt:tcp", "listen_on": "127.0.0.1:1883"}]
 
 
 @pytest.mark.parametrize("version", [6, 5])
 def test_over_the_distribution_port(reached: SimulatedNode, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    handshake = distribution._handshake
-    monkeypatch.setattr(
-        distribution, "_handshake", lambda stream, own, cookie, _version: handshake(stream, own, cookie, version)
-    )
-    asked = probe.expression(settings=True, printed=False)
-    text = distribution.evaluate(Peer(reached.name, COOKIE), asked, 20)
-    answer = probe.parse_answer(text.decode())
-    assert answer is not None
-    assert probe.Probe(answer).running == OLD
+    handshake: Callable[..., None] = distribution._handshake
+    monkeypatch.setattr(distribution, "_handshake", lambda *given: handshake(*given[:3], version))
+    text = distribution.evaluate(Peer(reached.name, COOKIE), probe.expression(settings=True, printed=False), 20)
+    assert probe.Probe(parts(text.decode())).running == OLD
 
 
 def test_another_cookie_is_refused(reached: SimulatedNode) -> None:
