@@ -275,18 +275,16 @@ def counted(node: Node) -> Iterator[Path]:
 def only_by_command(node: Node) -> Iterator[None]:
     """All names that our end of the distribution protocol has are in use on the host meanwhile."""
     code = (
-        "import time; from ansible_collections.emqx.fleet.plugins.module_utils import distribution as d;"
+        "import sys; from ansible_collections.emqx.fleet.plugins.module_utils import distribution as d;"
         f"held = [d._claim('emqx_fleet%d@{node.host.node.partition('@')[2]}' % n) for n in range(d._NAMES)];"
-        "print(all(held), flush=True); time.sleep(600)"
+        "print(all(held), flush=True); sys.stdin.read()"
     )
     argv = node.host.command(["env", f"PYTHONPATH={LIBRARY}", "/usr/bin/python3", "-c", code])
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "True\n"
-            yield
-        finally:
-            process.kill()
+    # Its end of the host sees the end of its input, and goes.
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        yield
 
 
 def no_command(node: Node) -> None:
