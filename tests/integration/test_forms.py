@@ -160,7 +160,7 @@ def test_the_whole_life_of_an_upgrade(pool: Pool, request: pytest.FixtureRequest
     outcome(pool, request)
 
 
-@pytest.mark.parametrize("form", _forms("deb", "script14-deb", "4.2-deb"))
+@pytest.mark.parametrize("form", _forms("deb", "script14-deb", "4.2-deb", "4.3", "4.4.0"))
 def test_killed_three_times(pool: Pool, request: pytest.FixtureRequest, form: str) -> None:
     outcome(pool, request)
 

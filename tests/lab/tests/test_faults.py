@@ -66,9 +66,9 @@ def test_cut(lab: Lab, faults: Faults) -> None:
 
 
 def test_cut_for_some_time_undoes_itself(lab: Lab, faults: Faults) -> None:
-    faults.cut("h1", seconds=1)
+    faults.cut("h1", seconds=4)
     assert not reachable(lab, "0.5")
-    assert wait_for(lambda: not faults.active(), 10, 0.1)
+    assert wait_for(lambda: not faults.active(), 30, 0.1)
     assert reachable(lab, "5")
 
 
@@ -118,17 +118,16 @@ def test_loss(lab: Lab, faults: Faults) -> None:
 
 
 def test_slow(lab: Lab, faults: Faults) -> None:
-    lab.host("h1").exec(["sh", "-c", "head -c 200000 /dev/zero > /tmp/big"])
-
-    def transfer() -> float:
+    def transfer(size: int) -> float:
         begin = time.monotonic()
-        assert len(lab.ssh("h1", ["cat", "/tmp/big"]).stdout) == 200000
+        assert len(lab.ssh("h1", ["head", "-c", str(size), "/dev/zero"]).stdout) == size
         return time.monotonic() - begin
 
-    assert transfer() < 1
+    # Too much for the slow link within the time that there is, on however slow a machine.
+    transfer(10_000_000)
     with faults.slow("h1", "800kbit"):
-        assert 1.5 < transfer() < 20
-    assert transfer() < 1
+        assert transfer(200_000) > 1.5
+    transfer(10_000_000)
 
 
 def test_fill(lab: Lab, faults: Faults) -> None:

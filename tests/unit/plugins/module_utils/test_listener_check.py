@@ -287,7 +287,8 @@ def test_twenty_dead_listeners_take_no_longer_than_one() -> None:
         ]
         started = time.monotonic()
         rows = listener_check.answers(listeners, timeout=1)
-        assert time.monotonic() - started < 3
+        # One after the other takes twenty.
+        assert time.monotonic() - started < 10
     assert [row["listen_on"] for row in rows] == [row["listen_on"] for row in listeners]
     assert [row["answers"] for row in rows] == [False] * 20 + [True]
 

@@ -19,7 +19,8 @@ from ansible_collections.emqx.fleet.plugins.module_utils.command import EmqxComm
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import Installation
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import USER
 
-#: Makes a folder as EMQX's script does, and stands still after each step for as long as it is told to.
+#: Makes a folder as EMQX's script does, and stands still after each step for as long as it is told to: seconds, until a
+#: line comes, or until its folder was seen.
 SCRIPT = """
 import os, sys, time
 tmp, steps = sys.argv[1], dict(word.split("=") for word in sys.argv[2:])
@@ -27,6 +28,9 @@ def step(name):
     print(name, flush=True)
     if steps.get(name) == "wait":
         sys.stdin.readline()
+    elif steps.get(name) == "seen":
+        while not os.path.exists(tree.replace("emqx_untar_", "seen_")):
+            time.sleep(0.01)
     else:
         time.sleep(float(steps.get(name, 0)))
 step("connected")
@@ -38,6 +42,7 @@ with open(os.path.join(tree, "emqx.zip"), "wb") as copy:
     step("copying")
 os.chdir(tree)
 step("unzipping")
+step("working")
 os.mkdir("emqx")
 os.chdir("emqx")
 step("packing")
@@ -271,10 +276,19 @@ def test_a_command_left_to_its_work_keeps_its_folder(machine: Machine) -> None:
 # By force
 
 
-def test_two_installations_at_the_same_time(machine: Machine) -> None:
+def test_two_installations_at_the_same_time(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Round after round both unpack at once and clean up behind themselves; neither takes what the other needs."""
     rounds = 6
     problems: List[str] = []
+    look = unpack_trees.Watch.look
+
+    def look_and_tell(self: unpack_trees.Watch, now: float) -> None:
+        look(self, now)
+        for tree in self._seen:
+            Path(tree.replace("emqx_untar_", "seen_")).touch()
+
+    # However slow the machine is, a folder is worked in until it was looked at.
+    monkeypatch.setattr(unpack_trees.Watch, "look", look_and_tell)
 
     def work(name: str, pauses: Dict[str, Any]) -> None:
         command = machine.command(name, **pauses)
@@ -287,10 +301,9 @@ def test_two_installations_at_the_same_time(machine: Machine) -> None:
                 problems.append("{0} made {1} and removed {2}".format(name, result.trees, removed))
 
     # In other rhythms, so that every step of the one meets every step of the other.
-    threads = [
-        threading.Thread(target=work, args=("one", dict(connected=0.25, made=0.11, unzipping=0.1, installing=0.1))),
-        threading.Thread(target=work, args=("two", dict(connected=0.31, copying=0.05, packing=0.13, unzipping=0.07))),
-    ]
+    one = dict(connected=0.25, made=0.11, unzipping=0.1, working="seen", installing=0.1)
+    two = dict(connected=0.31, copying=0.05, packing=0.13, unzipping=0.07, working="seen")
+    threads = [threading.Thread(target=work, args=pair) for pair in (("one", one), ("two", two))]
     for thread in threads:
         thread.start()
     for thread in threads:
