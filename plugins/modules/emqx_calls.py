@@ -67,7 +67,7 @@ results:
   elements: dict
 """
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -94,9 +94,7 @@ def main() -> None:
         results = calls.perform(state_dir, row, params["identity"], params["lock_timeout"], module.check_mode)
     except FleetError as error:
         module_support.fail(module, error)
-    warnings = []  # type: List[str]
-    for result in results:
-        warnings += result.pop("warnings", None) or ()
+    warnings = [warning for result in results for warning in result.pop("warnings", None) or ()]
     changed = any(result.get("changed") for result in results)
     module_support.succeed(module, dict(changed=changed, results=results, warnings=warnings))
 

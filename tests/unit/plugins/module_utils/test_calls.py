@@ -312,7 +312,12 @@ def written(state_dir: StateDir) -> Any:
 
 def test_what_was_done_is_written_down_after_each_call(state_dir: StateDir, work: Work) -> None:
     seen = []  # type: List[Any]
-    work.answers["b"] = lambda: seen.append(written(state_dir)) or result("b")
+
+    def look() -> Dict[str, Any]:
+        seen.append(written(state_dir))
+        return result("b")
+
+    work.answers["b"] = look
     perform(state_dir, row("a", "b"), "1")
     assert seen == [{"identity": "1", "results": [result("a")]}]
     assert written(state_dir) == {"identity": "1", "results": [result("a"), result("b")]}
