@@ -67,7 +67,7 @@ results:
   elements: dict
 """
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -94,9 +94,7 @@ def main() -> None:
         results = calls.perform(state_dir, row, params["identity"], params["lock_timeout"], module.check_mode)
     except FleetError as error:
         module_support.fail(module, error)
-    warnings = []  # type: List[str]
-    for result in results:
-        warnings += result.pop("warnings", None) or ()
+    warnings = [warning for result in results for warning in result.pop("warnings", None) or ()]
     changed = any(result.get("changed") for result in results)
     module_support.succeed(module, dict(changed=changed, results=results, warnings=warnings))
 
@@ -119,20 +117,17 @@ def _checked(given: Dict[str, Any], executable: Optional[str]) -> calls.Call:
     checked = ArgumentSpecValidator(kind.arguments).validate(arguments)
     errors = list(checked.error_messages)
     expect = given.get("expect")
-    if expect is not None:
-        errors += _errors_of(given["kind"], expect)
+    if expect is not None and given["kind"] != "emqx_release_info":
+        errors.append("only emqx_release_info can expect something")
+    elif expect is not None and not isinstance(expect, dict):
+        errors.append("expect is no dictionary, but {0!r}".format(expect))
+    elif expect is not None:
+        expected = ArgumentSpecValidator(_EXPECT).validate(expect)
+        errors += expected.error_messages
+        expect = expected.validated_parameters
     if errors:
         raise FleetError("The call {0} cannot be made: {1}".format(given["kind"], "; ".join(errors)))
     return calls.Call(given["kind"], checked.validated_parameters, expect)
-
-
-def _errors_of(kind: str, expect: Any) -> List[str]:
-    """What is wrong with what a reading shall find."""
-    if kind != "emqx_release_info":
-        return ["only emqx_release_info can expect something"]
-    if not isinstance(expect, dict):
-        return ["expect is no dictionary, but {0!r}".format(expect)]
-    return list(ArgumentSpecValidator(_EXPECT).validate(expect).error_messages)
 
 
 _EXPECT = dict(

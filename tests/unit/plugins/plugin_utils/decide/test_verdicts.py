@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.emqx.fleet.plugins.module_utils.readiness import is_as_planned
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import verdicts
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.verdicts import (
     Check,
@@ -362,6 +363,33 @@ def test_not_ready(changed: Facts, name: str) -> None:
     (check,) = verdicts.failed(checks)
     assert check.name == name
     assert check.message
+
+
+NODES = st.lists(st.sampled_from(["emqx@a", "emqx@b", "emqx@c"]), max_size=3)
+SEEN = st.fixed_dictionaries(
+    {
+        "state": st.sampled_from(["running", "running", "stopped", "unreachable"]),
+        "running": st.sampled_from([OLD, OLD, NEW, None]),
+        "boot": st.sampled_from([{"version": version, "consistent": True, "problems": []} for version in (OLD, NEW)]),
+        "cluster": st.fixed_dictionaries({"running": NODES, "stopped": NODES, "members": st.just([])}),
+    }
+)
+
+
+@given(SEEN, st.sampled_from([OLD, NEW]), NODES)
+def test_a_node_goes_on_by_itself_exactly_where_it_is_ready(seen: Facts, running: str, cluster: list[str]) -> None:
+    """It switches before the checks are made here, so it must not see less than they do."""
+    checks = verdicts.ready_to_switch(facts(**seen), running, cluster)
+    assert is_as_planned(facts(**seen), running, cluster) == (verdicts.failed(checks) == [])
+
+
+@given(SEEN, st.sampled_from([OLD, NEW]), st.sampled_from([OLD, NEW]))
+def test_a_node_that_stops_by_itself_after_a_switch_has_failed(seen: Facts, running: str, boots: str) -> None:
+    before = facts()
+    checks = verdicts.after_switch(before, facts(**seen), Expectation(version=running, boots=boots))
+    stopped = not is_as_planned(facts(**seen), running, before["cluster"]["running"], boots=boots)
+    names = {"node_running", "version", "boots", "cluster_complete"}
+    assert stopped == bool({check.name for check in verdicts.failed(checks)} & names)
 
 
 # Tolerance
