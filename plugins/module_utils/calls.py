@@ -193,7 +193,7 @@ KINDS = {
             packages=dict(type="list", elements="dict", required=True), received=dict(type="dict", default={}), **_NODE
         ),
     ),
-    "wait": Kind(wait, dict(seconds=dict(type="float", required=True), **_NODE)),
+    "wait": Kind(wait, dict(seconds=dict(type="float", required=True))),
     "remove": Kind(remove, dict(path=dict(type="path", required=True), **_NODE)),
 }  # type: Dict[str, Kind]
 
