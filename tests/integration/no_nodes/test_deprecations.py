@@ -29,6 +29,12 @@ def tasks(folder: Path) -> dict[str, dict[str, Any]]:
     read = "{{ hostvars[inventory_hostname].result_0 }}"
     package = str(write_package(folder / "emqx-4.4.19-otp25.2.3-1-debian12-amd64.zip", NEW, [OLD], [OLD]))
     plan = {"version": NEW, "facts_variable": "result_0"}
+    row = [
+        {"kind": "wait", "arguments": {"seconds": 0.1}},
+        {"kind": "emqx_release_info", "expect": {"running": OLD, "cluster": []}},
+        {"kind": "remove", "arguments": {"path": str(folder / "none")}},
+        {"kind": "packages", "arguments": {"packages": []}},
+    ]
     return {
         "emqx_release_info well": {"emqx.fleet.emqx_release_info": {**node, "verification": True}},
         "emqx_release_info fails": {"emqx.fleet.emqx_release_info": absent},
@@ -52,6 +58,9 @@ def tasks(folder: Path) -> dict[str, dict[str, Any]]:
         "emqx_verify fails": {
             "emqx.fleet.emqx_verify": {**node, "before": read, "version": NEW, "wait": 0},
         },
+        "emqx_calls well": {"emqx.fleet.emqx_calls": {**node, "identity": "1", "row": row}},
+        "emqx_calls fails": {"emqx.fleet.emqx_calls": {**node, "identity": "2", "row": [{"kind": "jump"}]}},
+        "emqx_calls check": {"emqx.fleet.emqx_calls": {**node, "identity": "3", "row": row}, "check_mode": True},
         "emqx_evidence well": {"emqx.fleet.emqx_evidence": {**node, "note": "it failed"}},
         "emqx_evidence absent": {"emqx.fleet.emqx_evidence": absent},
     }
@@ -67,5 +76,7 @@ def test_no_module_makes_a_deprecation_warning(tmp_path: Path) -> None:
         assert "MODULE FAILURE" not in str(result.get("msg")), f"{name}: {result}"
         assert not result.get("deprecations"), f"{name}: {result['deprecations']}"
         expected = {"well": False, "fails": True}.get(name.partition(" ")[2])
+        if name in ("emqx_calls well", "emqx_calls check"):
+            assert len(result["results"]) == 4, f"{name}: {result}"
         assert expected in (None, bool(result.get("failed"))), f"{name}: {result}"
     assert not re.search(r"deprecat", played.output, re.IGNORECASE), played.output

@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, FleetError
@@ -87,6 +87,15 @@ def test_what_is_not_there_is_missing_and_the_folder_is_made(state_dir: Given) -
     assert bring(state_dir, [], {}) == {"changed": False, "missing": []}
 
 
+@pytest.fixture
+def strict_umask() -> Iterator[None]:
+    """As root has it on some machines."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("strict_umask")
 def test_what_was_sent_is_taken_in(state_dir: Given, sent: Path) -> None:
     assert bring(state_dir, WANTED, {NAME: str(sent)}) == {"changed": True, "missing": []}
     path = Path(folder(state_dir), NAME)
