@@ -49,7 +49,7 @@ def chunks(name: str, url: str, size: int) -> Iterator[bytes]:
     try:
         with build_opener(_Redirects()).open(request_for(address), timeout=TIMEOUT) as response:
             place = response.geturl()
-            led_to = "" if _without_user(address) == place else ", which leads to {0},".format(place)
+            led_to = "" if _without_user(address) == place else " by a redirect to {0}".format(place)
             kind = str(response.headers.get("Content-Type") or "no type").partition(";")[0]
             told = _length(response.headers)
             if told is not None and told != size:
@@ -136,23 +136,28 @@ class _Redirects(HTTPRedirectHandler):
     """Follows redirects of HTTP to HTTP, never from an encrypted connection to one that is not."""
 
     def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str) -> Any:
-        old = urlsplit(req.full_url)
-        new = urlsplit(urljoin(req.full_url, newurl))
-        if new.scheme not in _SCHEMES or (old.scheme == "https" and new.scheme != "https"):
-            raise RefusedRedirectError(
-                "it leads to {0}, and only https is followed from https, and http or https from http".format(
-                    urlunsplit(new)
-                )
-            )
-        request = request_for(new)
-        if (old.scheme, old.hostname, old.port) == (new.scheme, new.hostname, new.port):
-            for name, value in req.unredirected_hdrs.items():
-                if name == "Authorization" and not request.has_header(name):
-                    request.add_unredirected_header(name, value)
-        return request
+        try:
+            return _redirected(req, urlsplit(urljoin(req.full_url, newurl)))
+        except (ValueError, RefusedRedirectError):
+            fp.close()
+            raise
 
     #: Unknown to Python before 3.11.
     http_error_308 = HTTPRedirectHandler.http_error_302
+
+
+def _redirected(request: Request, new: SplitResult) -> Request:
+    old = urlsplit(request.full_url)
+    if new.scheme not in _SCHEMES or (old.scheme == "https" and new.scheme != "https"):
+        raise RefusedRedirectError(
+            "it leads to {0} and from https only https is followed, from http both".format(urlunsplit(new))
+        )
+    made = request_for(new)
+    authorization = request.unredirected_hdrs.get("Authorization")
+    same_server = (old.scheme, old.hostname, old.port) == (new.scheme, new.hostname, new.port)
+    if same_server and authorization and not made.has_header("Authorization"):
+        made.add_unredirected_header("Authorization", authorization)
+    return made
 
 
 def _without_user(address: SplitResult) -> str:
@@ -167,7 +172,7 @@ def _length(headers: Any) -> Optional[int]:
 
 def _not_fetched(name: str, url: str, said: str, remedy: str) -> FleetError:
     return FleetError(
-        "The node cannot fetch the package {0} from {1}: {2}.".format(name, _shown(url), said),
+        "From {0} the node cannot fetch the package {1}: {2}.".format(_shown(url), name, said),
         failure_class=NOT_STARTED,
         hint=remedy,
     )
@@ -175,8 +180,8 @@ def _not_fetched(name: str, url: str, said: str, remedy: str) -> FleetError:
 
 def _other_size(name: str, url: str, led_to: str, found: str, size: int) -> FleetError:
     return FleetError(
-        "For the package {0}, {1}{2} gives the node {3}, and {4} bytes are expected.".format(
-            name, _shown(url), led_to, found, size
+        "From {0}{1} the node gets {2} for the package {3}, and {4} bytes are expected.".format(
+            _shown(url), led_to, found, name, size
         ),
         failure_class=NOT_STARTED,
         hint="See that it is not a page to log in at and that the server gives the node the same file as the "
@@ -185,4 +190,5 @@ def _other_size(name: str, url: str, led_to: str, found: str, size: int) -> Flee
 
 
 def _shown(url: str) -> str:
+    """For a message, where a blank must follow: what does not would count as a part of a secret at its end."""
     return url.partition("#")[0]

@@ -114,8 +114,8 @@ def _check_fetched(package: Mapping[str, Any], url: str) -> _Check:
     def check(size: int, digest: str) -> None:
         if digest != package["sha256"]:
             raise FleetError(
-                "The node fetched the package {0} from {1} with the SHA-256 {2}, and {3} is expected.".format(
-                    package["name"], url.partition("#")[0], digest, package["sha256"]
+                "From {0} the node gets the package {1} with the SHA-256 {2}, and {3} is expected.".format(
+                    url.partition("#")[0], package["name"], digest, package["sha256"]
                 ),
                 failure_class=NOT_STARTED,
                 hint="See that the server gives the node the same file as the controller, and that nothing between "
