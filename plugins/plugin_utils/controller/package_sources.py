@@ -110,14 +110,13 @@ def complete_digests(plan: Plan) -> None:
 
     Raises SourceError for a package that cannot be read any more.
     """
-    found: dict[str, str] = {}
     for node in plan["nodes"].values():
         for hop in node["hops"]:
             path = hop["path"]
             if path is None or hop["sha256"] is not None:
                 continue
             try:
-                hop["sha256"] = found[path] = found.get(path) or digest_of(path)
+                hop["sha256"] = digest_of(path)
             except OSError as error:
                 raise SourceError(f"the package {path} cannot be read: {error.strerror}") from None
 
