@@ -116,7 +116,7 @@ class Site:
 
     def packages(self) -> list[list[str]]:
         """The files in the folder for packages of each host."""
-        folders = [host.path(f"{host.broker_data}/fleet/packages") for host in self.lab.hosts.values()]
+        folders = [host.path(f"{host.root_dir}/data/fleet/packages") for host in self.lab.hosts.values()]
         return [sorted(path.name for path in folder.iterdir()) if folder.exists() else [] for folder in folders]
 
     def sent(self, said: str) -> list[str]:
@@ -151,7 +151,7 @@ def test_each_node_fetches_its_package_once_and_is_sent_nothing(site: Site) -> N
     rc, said, report = site.play()
     assert rc != 0
     assert {row["result"] for row in report["nodes"].values()} == {"failed"}, said
-    failure = report["nodes"]["h1"]["failure"]
+    failure = report["nodes"]["h1"]
     assert (failure["phase"], failure["failure_class"]) == ("stage", "not_started")
     assert failure["message"].startswith(
         f"From http://********@{net.CONTROLLER}:{PORT}/{site.name} the node cannot fetch the package {site.name}: the "

@@ -142,7 +142,7 @@ def test_a_link_in_the_place_of_a_part_leads_nowhere(state_dir: StateDir, tmp_pa
 def test_a_folder_that_cannot_be_made(state_dir: StateDir) -> None:
     Path(state_dir.path).mkdir(parents=True)
     Path(package_files.folder(state_dir)).write_text("x")
-    with pytest.raises(FleetError, match="The package cannot be kept in .*/packages: File exists"):
+    with pytest.raises(FleetError, match=r"The package cannot be kept in .*/packages: File exists"):
         package_files.bring(state_dir, [wanted()], {}, {})
 
 
@@ -331,7 +331,7 @@ FAULTS: Dict[str, Any] = {
     "stalled": (stalled, ": nothing came for too long after 2 of {0} bytes. See that the node".format(len(BODY))),
     "a page to log in at": (
         answer(LOGIN, kind="text/html; charset=utf-8"),
-        " the node gets 20 bytes of text/html for the package {0}, and {1} bytes are expected. See that it is not".format(
+        " the node gets 20 bytes of text/html for the package {0}, and {1} bytes are expected. See that".format(
             NAME, len(BODY)
         ),
     ),
@@ -359,10 +359,13 @@ def test_what_goes_wrong_is_told_and_leaves_nothing(state_dir: StateDir, server:
 def test_of_a_body_without_end_one_byte_more_than_expected_is_read(state_dir: StateDir, server: Server) -> None:
     server.answers[NAME] = endless = Endless()
     kept: List[int] = []
-    real = download.chunks
-    with pytest.raises(FleetError, match="the node gets more than that"):
-        for chunk in real(NAME, server.url(), 1000):
+
+    def read() -> None:
+        for chunk in download.chunks(NAME, server.url(), 1000):
             kept.append(len(chunk))
+
+    with pytest.raises(FleetError, match="the node gets more than that"):
+        read()
     assert sum(kept) == 1001
     deadline = time.monotonic() + 30
     while threading.active_count() > 2 and time.monotonic() < deadline:
