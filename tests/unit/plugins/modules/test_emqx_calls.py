@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def test_urls_with_credentials_come_to_their_call_and_are_logged_nowhere(monkeyp
     module = Module(row=row, secret_urls={"b.zip": "https://me:s3cret@files/b.zip"})
     monkeypatch.setattr(emqx_calls, "AnsibleModule", module)
     monkeypatch.setattr(module_support, "survive_lost_connection", lambda: None)
-    monkeypatch.setattr(module_support, "open_node", lambda *_given: module_support.Node(None, None, None))
+    monkeypatch.setattr(module_support, "open_node", lambda *_given: SimpleNamespace(state_dir=None))
 
     def perform(_state_dir: Any, given: list[calls.Call], *_how: Any) -> list[dict[str, Any]]:
         made.extend(given)
