@@ -116,7 +116,7 @@ def _checked(given: Dict[str, Any], executable: Optional[str], secret_urls: Dict
             )
         )
     arguments = dict(given.get("arguments") or {})
-    if executable is not None:
+    if executable is not None and "executable" in kind.arguments:
         arguments.setdefault("executable", executable)
     if given["kind"] == "packages" and secret_urls:
         arguments["urls"] = dict(arguments.get("urls") or {}, **secret_urls)

@@ -45,7 +45,7 @@ def test_urls_with_credentials_come_to_their_call_and_are_logged_nowhere(monkeyp
         {"kind": "packages", "arguments": {"packages": [], "urls": {"a.zip": "https://files/a.zip"}}},
         {"kind": "wait", "arguments": {"seconds": 0}},
     ]
-    module = Module(row=row, secret_urls={"b.zip": "https://me:s3cret@files/b.zip"})
+    module = Module(row=row, executable="/opt/emqx/bin/emqx", secret_urls={"b.zip": "https://me:s3cret@files/b.zip"})
     monkeypatch.setattr(emqx_calls, "AnsibleModule", module)
     monkeypatch.setattr(module_support, "survive_lost_connection", lambda: None)
     monkeypatch.setattr(module_support, "open_node", lambda *_given: SimpleNamespace(state_dir=None))
@@ -58,6 +58,7 @@ def test_urls_with_credentials_come_to_their_call_and_are_logged_nowhere(monkeyp
     with pytest.raises(Ended):
         emqx_calls.main()
     assert made[0].arguments["urls"] == {"a.zip": "https://files/a.zip", "b.zip": "https://me:s3cret@files/b.zip"}
-    assert "urls" not in made[1].arguments
+    assert made[0].arguments["executable"] == "/opt/emqx/bin/emqx"
+    assert made[1].arguments == {"seconds": 0.0}
     assert module.spec["secret_urls"]["no_log"] is True
     assert "s3cret" not in str(row)
