@@ -25,6 +25,7 @@ _OPTIONS = {
     "purpose": {"type": "str", "choices": ["upgrade", "plan", "commit", "rollback"], "default": "upgrade"},
     "version": {"type": "str"},
     "packages": {"type": "list", "elements": "str", "default": []},
+    "package_source": {"type": "str", "choices": ["controller", "node"], "default": "controller"},
     "download_dir": {"type": "str", "default": "~/.cache/emqx-fleet/packages"},
     "facts_variable": {"type": "str", "required": True},
     "accept": {"type": "list", "elements": "str", "default": []},
@@ -82,6 +83,7 @@ class ActionModule(ActionBase):
                     ),
                     forks=int(forks) if forks else None,
                     max_clock_skew=settings["max_clock_skew"],
+                    package_source=settings["package_source"],
                 ),
             )
             if plan["feasible"]:

@@ -92,7 +92,8 @@ def bring_packages(arguments: Arguments, check_mode: bool = False) -> Result:
     """Have packages lie in the node's folder for them; see :func:`package_files.bring`. Raises FleetError."""
     if check_mode:
         return {"changed": False, "missing": []}
-    return package_files.bring(_node(arguments).state_dir, arguments["packages"], arguments["received"])
+    state_dir = _node(arguments).state_dir
+    return package_files.bring(state_dir, arguments["packages"], arguments["received"], arguments["urls"])
 
 
 def wait(arguments: Arguments, check_mode: bool = False) -> Result:
@@ -190,7 +191,10 @@ KINDS = {
     "packages": Kind(
         bring_packages,
         dict(
-            packages=dict(type="list", elements="dict", required=True), received=dict(type="dict", default={}), **_NODE
+            packages=dict(type="list", elements="dict", required=True),
+            received=dict(type="dict", default={}),
+            urls=dict(type="dict", default={}),
+            **_NODE,
         ),
     ),
     "wait": Kind(wait, dict(seconds=dict(type="float", required=True))),

@@ -237,7 +237,7 @@ def read_package(path: str, checksum: Optional[str] = None, with_sha256: bool = 
         package["size"] = found.st_size
         package["problems"] = copy.deepcopy(_inspected[key].problems)
         package["warnings"] = list(_inspected[key].warnings)
-        _check_digest(package, key, checksum, with_sha256)
+        _check_digest(package, checksum, with_sha256)
     except OSError as exc:
         reason = exc.strerror or str(exc)
         package["problems"].append({"code": "unreadable", "message": "{0} cannot be read: {1}".format(path, reason)})
@@ -259,6 +259,17 @@ def sha256_file(path: str) -> str:
         for chunk in iter(lambda: stream.read(_CHUNK), b""):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def digest_of(path: str) -> str:
+    """Return what :func:`sha256_file` does, reading the same file once, whatever it is called meanwhile."""
+    found = os.stat(path)
+    key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    if key not in _digests:
+        if len(_digests) >= _CACHED:
+            _digests.clear()
+        _digests[key] = sha256_file(path)
+    return _digests[key]
 
 
 def read_sidecar(path: str) -> Optional[str]:
@@ -333,7 +344,7 @@ def verify_members(path: str) -> List[Dict[str, str]]:
     return problems.rows()
 
 
-def _check_digest(package: Dict[str, Any], key: Tuple[Any, ...], checksum: Optional[str], wanted: bool) -> None:
+def _check_digest(package: Dict[str, Any], checksum: Optional[str], wanted: bool) -> None:
     """Compare the digest with what is expected of it."""
     path = package["path"]
     source = "given"
@@ -345,11 +356,7 @@ def _check_digest(package: Dict[str, Any], key: Tuple[Any, ...], checksum: Optio
             "{0} is not verified: no checksum is given and there is no {0}.sha256 beside it".format(package["name"])
         )
     if checksum is not None or wanted:
-        if key not in _digests:
-            if len(_digests) >= _CACHED:
-                _digests.clear()
-            _digests[key] = sha256_file(path)
-        package["sha256"] = _digests[key]
+        package["sha256"] = digest_of(path)
     if checksum is None:
         return
     package["checksum_source"] = source

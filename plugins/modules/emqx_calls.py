@@ -43,6 +43,12 @@ options:
   executable:
     description: Path of the C(emqx) command of the installation on the managed host, for all calls.
     type: path
+  secret_urls:
+    description:
+      - URLs with credentials in them, by the names of the packages that the node fetches from there. Others are
+        C(urls) of the call C(packages).
+    type: dict
+    default: {}
 notes:
   - For the role P(emqx.fleet.emqx_upgrade#role); a node's turn is one of these.
 """
@@ -83,13 +89,14 @@ def main() -> None:
             identity=dict(type="str", required=True),
             lock_timeout=dict(type="float", default=0),
             executable=dict(type="path"),
+            secret_urls=dict(type="dict", default={}, no_log=True),
         ),
         supports_check_mode=True,
     )
     module_support.survive_lost_connection()
     params = module.params
     try:
-        row = [_checked(call, params["executable"]) for call in params["row"]]
+        row = [_checked(call, params["executable"], params["secret_urls"]) for call in params["row"]]
         state_dir = module_support.open_node(params["executable"], 0).state_dir
         results = calls.perform(state_dir, row, params["identity"], params["lock_timeout"], module.check_mode)
     except FleetError as error:
@@ -99,7 +106,9 @@ def main() -> None:
     module_support.succeed(module, dict(changed=changed, results=results, warnings=warnings))
 
 
-def _checked(given: Dict[str, Any], executable: Optional[str]) -> calls.Call:
+def _checked(
+    given: Dict[str, Any], executable: Optional[str], secret_urls: Optional[Dict[str, str]] = None
+) -> calls.Call:
     """The call with all its arguments. Raises FleetError."""
     kind = calls.KINDS.get(str(given.get("kind")))
     if kind is None:
@@ -114,6 +123,8 @@ def _checked(given: Dict[str, Any], executable: Optional[str]) -> calls.Call:
     arguments = dict(arguments)
     if executable is not None and "executable" in kind.arguments:
         arguments.setdefault("executable", executable)
+    if given["kind"] == "packages" and secret_urls:
+        arguments["urls"] = dict(arguments.get("urls") or {}, **secret_urls)
     checked = ArgumentSpecValidator(kind.arguments).validate(arguments)
     errors = list(checked.error_messages)
     expect = given.get("expect")

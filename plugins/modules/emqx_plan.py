@@ -45,6 +45,13 @@ options:
     type: list
     elements: str
     default: []
+  package_source:
+    description:
+      - Who brings the packages to the nodes. With V(node) they fetch them from their URLs by themselves, and packages
+        without a URL are an obstacle.
+    type: str
+    choices: [controller, node]
+    default: controller
   download_dir:
     description: Folder on the controller for packages that are fetched.
     type: str

@@ -16,6 +16,8 @@ Package = Mapping[str, Any]
 
 #: Whether a plan takes nodes to a version, makes what they run permanent, or takes them back.
 Purpose = Literal["upgrade", "commit", "rollback"]
+#: Where nodes get their packages from: sent by the controller, or fetched by themselves.
+PackageSource = Literal["controller", "node"]
 #: What a plan has in mind for a node.
 Action = Literal["upgrade", "commit", "none", "refuse"]
 #: How far a node is in a run.
@@ -36,11 +38,15 @@ Result = Literal[
 
 
 class Hop(TypedDict):
-    """One switch on the way; ``package`` and ``path`` are None for a release that only the node has."""
+    """One switch on the way; ``package`` and ``path`` are None for a release that only the node has.
+
+    ``url``: where the node fetches the package itself, with credentials masked; None where it is sent.
+    """
 
     version: str
     package: str | None
     path: str | None
+    url: str | None
     sha256: str | None
     size: int
     unpacked_size: int

@@ -22,9 +22,10 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urldefrag, urlparse
 
 from ansible.module_utils import urls
-from ansible_collections.emqx.fleet.plugins.module_utils.package import parse_checksum, read_package, sha256_file
+from ansible_collections.emqx.fleet.plugins.module_utils.download import cause_of, reason_of
+from ansible_collections.emqx.fleet.plugins.module_utils.package import digest_of, parse_checksum, read_package
 from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
-from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Hop, Plan
 
 Package = dict[str, Any]
 #: Gives the response to a request for a URL, as ``urllib`` does: ``read``, ``headers``, ``geturl``.
@@ -55,19 +56,19 @@ def load(sources: Iterable[str], base: str, download_dir: str, opener: Opener) -
     A relative path is taken from ``base``. A folder stands for the zips in it and in the folders below it, by
     :data:`DEPTH` levels; hidden ones are left out, and so are further copies of a package under the same name. A URL
     needs the checksum of what it leads to (``https://…/emqx-4.4.19-….zip#sha256=…``) and is fetched into
-    ``download_dir`` with ``opener``, unless what lies there already has that checksum.
+    ``download_dir`` with ``opener``, unless what lies there already has that checksum; ``url`` of the package is then
+    the URL without its checksum, its credentials masked. Of equal copies the one with a URL counts.
 
     Raises SourceError for a source that is not there or cannot be fetched, and where no source has any package.
     """
     found: list[Path] = []
-    fetched: dict[Path, str] = {}
+    fetched: dict[Path, tuple[str, str]] = {}
     seen: list[str] = []
     for source in (text.strip() for text in sources):
         scheme = _SCHEME.match(source)
         if scheme:
             path, checksum = _fetched(source, scheme.group(1).lower(), download_dir, opener)
-            fetched[path] = checksum
-            found.append(path)
+            fetched.setdefault(path, (_shown(source), checksum))
             continue
         path = Path(base, os.path.expanduser(source))
         if path.is_dir():
@@ -78,12 +79,30 @@ def load(sources: Iterable[str], base: str, download_dir: str, opener: Opener) -
             found.append(path)
         else:
             raise SourceError(f"there is no package and no folder of packages at {path}")
-    if seen and not found:
+    if seen and not found and not fetched:
         raise SourceError(
             f"There is no package. Files named *.zip were looked for to {DEPTH} levels of folders: {' '.join(seen)} "
             "Put the packages there, or say in emqx_upgrade_packages where they are."
         )
-    return [read_package(str(path), checksum=fetched.get(path)) for path in _without_copies(found)]
+    packages = []
+    for path in _without_copies([*fetched, *found]):
+        found_at = fetched.get(path)
+        package = read_package(str(path), checksum=found_at[1] if found_at else None)
+        packages.append({**package, "url": found_at[0] if found_at else None})
+    return packages
+
+
+def url_of(hop: Hop, sources: Iterable[str]) -> str:
+    """The URL that nodes fetch a package from: that of the plan, with the credentials that ``sources`` have."""
+    for source in (text.strip() for text in sources):
+        checksum = parse_checksum(source.partition("#")[2].removeprefix(_CHECKSUM))
+        if checksum == hop["sha256"] and _shown(source) == hop["url"]:
+            return source.partition("#")[0]
+    return str(hop["url"])
+
+
+def _shown(source: str) -> str:
+    return masked(source.partition("#")[0])
 
 
 def complete_digests(plan: Plan) -> None:
@@ -91,14 +110,13 @@ def complete_digests(plan: Plan) -> None:
 
     Raises SourceError for a package that cannot be read any more.
     """
-    found: dict[str, str] = {}
     for node in plan["nodes"].values():
         for hop in node["hops"]:
             path = hop["path"]
             if path is None or hop["sha256"] is not None:
                 continue
             try:
-                hop["sha256"] = found[path] = found.get(path) or sha256_file(path)
+                hop["sha256"] = digest_of(path)
             except OSError as error:
                 raise SourceError(
                     f"the package {path} cannot be read any more: {error.strerror}; packages must stay where they are "
@@ -190,7 +208,7 @@ def _fetched(url: str, scheme: str, download_dir: str, opener: Opener) -> tuple[
     if not name.lower().endswith(_SUFFIX):
         raise SourceError(f"{address} does not lead to a zip: its path must end with the name of a package")
     target = Path(os.path.expanduser(download_dir), name[: -len(_SUFFIX)] + _SUFFIX)
-    if not (target.is_file() and sha256_file(str(target)) == checksum):
+    if not (target.is_file() and digest_of(str(target)) == checksum):
         _fetch(address, target, checksum, opener)
     return target, checksum
 
@@ -207,7 +225,7 @@ def _fetch(address: str, target: Path, checksum: str, opener: Opener) -> None:
     try:
         with file:
             told = _receive(address, file, target, opener)
-        found = sha256_file(str(part))
+        found = digest_of(str(part))
         if found != checksum:
             raise SourceError(f"{address} has led to {told} with the SHA-256 {found}, not {checksum}. {_way_out(part)}")
         part.replace(target)
@@ -243,7 +261,7 @@ def _receive(address: str, file: Any, target: Path, opener: Opener) -> str:
         of_all = f" of {expected}" if expected is not None else ""
         begun = f" after {got}{of_all} bytes" if got or expected is not None else ""
         # Not from it: Ansible shows the words of causes as well, and these may hold the whole URL.
-        raise SourceError(f"{address} cannot be fetched: {_reason(error)}{begun}. {_remedy(error)}") from None
+        raise SourceError(f"{address} cannot be fetched: {reason_of(error)}{begun}. {_remedy(error)}") from None
     if expected is not None and got < expected:
         raise SourceError(
             f"{address} cannot be fetched: the connection ended after {got} of {expected} bytes. {_AGAIN}"
@@ -286,33 +304,8 @@ def _way_out(part: Path) -> str:
     return "Correct the checksum in emqx_upgrade_packages if it is out of date; otherwise do not use this package."
 
 
-def _cause(error: BaseException) -> BaseException:
-    """The error below those that only wrap it."""
-    reason = getattr(error, "reason", None)
-    return _cause(reason) if isinstance(reason, BaseException) else error
-
-
-def _reason(error: BaseException) -> str:
-    cause = _cause(error)
-    if isinstance(cause, HTTPError):
-        return f"the server says {cause.code} {cause.reason}"
-    # These end a connection without a word of their own.
-    silent = {ConnectionResetError: "the connection was reset", TimeoutError: "nothing came for too long"}
-    for kind, text in silent.items():
-        if isinstance(cause, kind):
-            return text
-    if isinstance(cause, HTTPException) and type(cause).__name__ == "IncompleteRead":
-        return "the connection ended in the middle"
-    if isinstance(cause, (ValueError, InvalidURL)):
-        # Its words quote the URL, in parts that cannot be told to be secret.
-        return "the URL is not valid"
-    if isinstance(cause, OSError) and cause.strerror:
-        return str(cause.strerror)
-    return str(cause).strip().rstrip(".") or type(cause).__name__
-
-
 def _remedy(error: BaseException) -> str:
-    cause = _cause(error)
+    cause = cause_of(error)
     if isinstance(cause, HTTPError):
         if cause.code in (401, 403, 407):
             return "Give a user and password or a token that may fetch it; a signed link may be out of date."

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 
 RETRY_SECONDS = 3.0
 _LINES_SHOWN = 3
@@ -188,12 +189,15 @@ class Node:
 
     def _execute(self, row: Sequence[Call], timeout: float) -> dict[str, Any]:
         """The answer of one remote execution of these calls."""
+        secret_urls: dict[str, str] = {}
         arguments = {
-            "row": [call._asdict() for call in row],
+            "row": [_without_secrets(call, secret_urls)._asdict() for call in row],
             "identity": uuid.uuid4().hex,
             "lock_timeout": timeout,
             **({"executable": self._executable} if self._executable else {}),
         }
+        if secret_urls:
+            arguments["secret_urls"] = secret_urls
         return self._run_module("emqx_calls", arguments, timeout)
 
     def _run_module(self, module: str, arguments: dict[str, Any], timeout: float) -> dict[str, Any]:
@@ -218,6 +222,17 @@ class Node:
 
 #: Modules that can be run by themselves; the other kinds of calls are run as a row of one.
 _MODULES = ("emqx_release", "emqx_release_info", "emqx_reservation", "emqx_evidence")
+
+
+def _without_secrets(call: Call, secret_urls: dict[str, str]) -> Call:
+    """The call without URLs that have credentials, which go into ``secret_urls``: a row is logged on the node."""
+    urls = call.arguments.get("urls") or {}
+    found = {name: url for name, url in urls.items() if masked(url) != url}
+    if not found:
+        return call
+    secret_urls.update(found)
+    rest = {name: url for name, url in urls.items() if name not in found}
+    return call._replace(arguments={**call.arguments, "urls": rest})
 
 
 def _plain(call: Call) -> Call:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reservation
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import package_sources, reservation
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Call
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.verification import Reading, read_until
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates, outcomes, verdicts
@@ -258,10 +258,13 @@ class Turn:
         ]
 
     def _packages_call(self, received: Mapping[str, str]) -> Call:
-        wanted = [
-            {"name": hop["package"], "size": hop["size"], "sha256": hop["sha256"]} for hop in self._hops_with_packages()
-        ]
-        return Call("packages", {"packages": wanted, "received": dict(received)})
+        """What was not sent is not looked at again."""
+        hops = [hop for hop in self._hops_with_packages() if not received or hop["package"] in received]
+        wanted = [{"name": hop["package"], "size": hop["size"], "sha256": hop["sha256"]} for hop in hops]
+        sources = self._settings.get("packages") or ()
+        urls = {str(hop["package"]): package_sources.url_of(hop, sources) for hop in hops if hop["url"]}
+        more = {"urls": urls} if urls else {}
+        return Call("packages", {"packages": wanted, "received": dict(received), **more})
 
     def _hops_with_packages(self) -> list[Hop]:
         return [hop for hop in self._planned["hops"] if hop["path"]]

@@ -32,7 +32,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.hops import Path, find_path, find_way_back
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.known_defects import Hit, Severity
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.known_defects import evaluate as find_defects
-from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import GateResult, NodeFacts, Package
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import GateResult, NodeFacts, Package, PackageSource
 
 Action = Literal["upgrade", "commit", "none"]
 #: When a gate is asked: for what a node has to do, or once its release is unpacked.
@@ -78,6 +78,7 @@ class Context:
     ``target``: the version the node shall run. ``path``: the way there; worked out from the package alone if None.
     ``package_reason``: why there is no package. ``run_id``: this run, whose own reservation is no obstacle.
     ``dry_check``: what the node's own check of the unpacked release said (``passed``, ``message``), None before.
+    ``package_source``: who brings packages to the nodes.
     """
 
     target: str
@@ -89,6 +90,7 @@ class Context:
     cluster: ClusterView | None = None
     max_clock_skew: float = DEFAULT_MAX_CLOCK_SKEW
     dry_check: Mapping[str, Any] | None = None
+    package_source: PackageSource = "controller"
 
 
 class Outcome(NamedTuple):
@@ -437,6 +439,26 @@ def _package_sound(case: _Case) -> Outcome | None:
 def _checksum(case: _Case) -> Outcome | None:
     """The packages have the SHA-256 that was given, or that stands in the `.sha256` file beside them."""
     return _problems(case, lambda code: code.startswith("checksum"), "as given")
+
+
+@_gate(
+    "package_source",
+    way_out="Give their URLs in `emqx_upgrade_packages`, or `-e emqx_upgrade_package_source=controller`.",
+)
+def _package_source(case: _Case) -> Outcome | None:
+    """Where nodes fetch their packages themselves, the packages of the whole way have URLs."""
+    if case.package is None or case.context.package_source != "node":
+        return None
+    packages = {id(row): row for row in (case.package, *case.path.packages)}.values()
+    local = [str(row["name"]) for row in packages if row.get("name") and not row.get("url")]
+    if not local:
+        return _passed("packages with URLs", "packages with URLs")
+    message = (
+        f"nodes are to fetch their packages themselves, and {listed(local)} {'has' if len(local) == 1 else 'have'} no "
+        "URL but only a file on the controller; give URLs with #sha256= in emqx_upgrade_packages, or have the "
+        "controller send the files (emqx_upgrade_package_source=controller)"
+    )
+    return Outcome(False, "packages with URLs", "files on the controller", message)
 
 
 def _problems(case: _Case, mine: Callable[[str], bool], expected: str) -> Outcome | None:

@@ -27,6 +27,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import (
     NodeFacts,
     Obstacle,
     Package,
+    PackageSource,
     Plan,
     PlanNode,
     Purpose,
@@ -55,7 +56,7 @@ class PlanOptions:
     how many nodes go first, as number, percentage or list of hosts. ``coordinators``: hosts or node names that come
     last in their cluster. ``accept``: names of gates whose failure is accepted. ``run_id``: this run's own.
     ``unfinished``: hosts that a run which has ended, or this one, still has reserved. ``forks``: how many nodes Ansible
-    works on at a time, None where that is not known.
+    works on at a time, None where that is not known. ``package_source``: who brings packages to the nodes.
     """
 
     target: str | None
@@ -72,6 +73,7 @@ class PlanOptions:
     unfinished: frozenset[str] = frozenset()
     forks: int | None = None
     max_clock_skew: float = gates.DEFAULT_MAX_CLOCK_SKEW
+    package_source: PackageSource = "controller"
 
 
 def build_plan(facts_by_host: Mapping[str, NodeFacts], packages: Iterable[Package], options: PlanOptions) -> Plan:
@@ -224,6 +226,7 @@ class _Planner:
                 run_id=self._options.run_id,
                 cluster=view,
                 max_clock_skew=self._options.max_clock_skew,
+                package_source=self._options.package_source,
             )
             # A commit needs no package, so what is at hand cannot stand in its way.
             package = choice[0] if action == "upgrade" else None
@@ -250,7 +253,7 @@ class _Planner:
     def _hops_of(self, path: Path) -> list[Hop]:
         key = tuple(id(package) for package in path.packages)
         if key not in self._hops:
-            self._hops[key] = [_hop(package) for package in path.packages]
+            self._hops[key] = [_hop(package, self._options.package_source) for package in path.packages]
         return self._hops[key]
 
     def _way_back(self, facts: NodeFacts, target: str, action: str, path: Path) -> list[str]:
@@ -443,12 +446,13 @@ def group_obstacles(nodes: Mapping[str, PlanNode]) -> list[Obstacle]:
     return rows
 
 
-def _hop(package: Package) -> Hop:
+def _hop(package: Package, source: PackageSource) -> Hop:
     relup = package.get("relup") or {}
     return {
         "version": str(package["version"]),
         "package": package.get("name"),
         "path": package.get("path"),
+        "url": package.get("url") if source == "node" else None,
         "sha256": package.get("sha256"),
         "size": int(package.get("size") or 0),
         "unpacked_size": int(package.get("unpacked_size") or 0),

@@ -126,6 +126,7 @@ class Rule:
 RULES: Mapping[str, Rule] = {
     "version": Rule(fleet_wide=True, example="4.4.19"),
     "packages": Rule(fleet_wide=True),
+    "package_source": Rule(fleet_wide=True),
     "executable": Rule(example="/usr/lib/emqx/bin/emqx"),
     "timeout": Rule(seconds=True, least=1, most=_DAY),
     "accept": Rule(fleet_wide=True, example="clock,space"),

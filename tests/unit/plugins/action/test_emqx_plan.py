@@ -260,6 +260,22 @@ def test_a_wave_that_is_wider_than_ansible_works_is_warned_of(forks: Any, warned
     assert bool(plan(make_clusters(2, 1), variables, canary=0)["plan"]["warnings"]) is warned
 
 
+def test_nodes_may_be_planned_to_fetch_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = make_package(url="https://********@files/a.zip", sha256="ab" * 32)
+    monkeypatch.setattr(package_sources, "load", lambda *_given: [package])
+    for options, url in (
+        ({}, None),
+        ({"package_source": "node"}, package["url"]),
+        ({"settings": make_settings(package_source="node")}, package["url"]),
+    ):
+        (hop,) = plan({"a": make_facts()}, **options)["plan"]["nodes"]["a"]["hops"]
+        assert hop["url"] == url
+    package["url"] = None
+    found = plan({"a": make_facts()}, package_source="node")
+    assert not found["plan"]["feasible"]
+    assert "[package_source] a: nodes are to fetch their packages themselves, and emqx-4.4.19-" in found["msg"]
+
+
 # Runs that ended before they were done
 
 

@@ -118,7 +118,7 @@ class Module:
     check_mode = False
 
     def __init__(self, params: dict[str, Any]) -> None:
-        self.params = {"lock_timeout": 7.0, "executable": "/b/emqx", "identity": "1", **params}
+        self.params = {"lock_timeout": 7.0, "executable": "/b/emqx", "identity": "1", "secret_urls": {}, **params}
         self.warnings: list[str] = []
         self.answer: dict[str, Any] = {}
 

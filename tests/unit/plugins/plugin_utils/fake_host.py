@@ -160,7 +160,7 @@ class FakeHost:
 
     def _bring(self, arguments: Mapping[str, Any]) -> Told:
         self.asked.append(("packages", dict(arguments)))
-        self.packages |= set(arguments["received"])
+        self.packages |= {*arguments["received"], *arguments.get("urls", ())}
         missing = [row["name"] for row in arguments["packages"] if row["name"] not in self.packages]
         return self.answer("packages", {"changed": True, "missing": missing})
 

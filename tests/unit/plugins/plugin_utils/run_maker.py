@@ -20,6 +20,7 @@ def make_hop(version: str = NEW, **changes: Any) -> Hop:
         "version": version,
         "package": f"emqx-{version}.zip",
         "path": f"/packages/emqx-{version}.zip",
+        "url": None,
         "sha256": None,
         "size": 1,
         "unpacked_size": 2,

@@ -23,14 +23,23 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.urls import open_url
+from ansible_collections.emqx.fleet.plugins.module_utils import package as module_package
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import package_sources
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.package_sources import DEPTH, SourceError, load
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.package_sources import (
+    DEPTH,
+    SourceError,
+    load,
+    url_of,
+)
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import write_package
+from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.run_maker import make_hop, make_plan
 
 OLD, NEW = "4.4.18", "4.4.19"
 NAME = "emqx-4.4.19-otp25.2.3-1-debian12-amd64.zip"
 LOGIN = b"\n<!DOCTYPE html><html><body>Sign in</body></html>"
 SECRET = "s3cret"
+#: One to be fetched, and one of a folder.
+HASHED = {NAME: NEW, NAME.replace("4.4.19", "4.4.18"): OLD}
 
 
 def opener(url: str) -> Any:
@@ -326,6 +335,55 @@ def test_in_pieces_and_packed_for_the_way(server: Server, tmp_path: Path, packag
         cache = tmp_path / path.partition("/")[0]
         (found,) = load([server.url(path, digest_of(package))], "/", str(cache), opener)
         assert found["problems"] == []
+
+
+def test_a_url_goes_with_its_package_without_credentials(server: Server, tmp_path: Path, package: bytes) -> None:
+    """Also where a folder has a copy: nodes may fetch it from the URL."""
+    server.answers[NAME] = answer(package)
+    put(tmp_path / "packages" / NAME)
+    put(tmp_path / "packages" / NAME.replace("4.4.19", "4.4.18"), OLD)
+    url = server.url(NAME + f"?token={SECRET}", user=f"me:{SECRET}@")
+    sources = ["packages", f"{url}#sha256={digest_of(package).upper()}"]
+    found = {row["version"]: row for row in load(sources, str(tmp_path), str(tmp_path / "cache"), opener)}
+    shown = f"http://********@127.0.0.1:{server.port}/{NAME}?token=********"
+    assert {version: row["url"] for version, row in found.items()} == {NEW: shown, OLD: None}
+    assert found[NEW]["problems"] == []
+    assert SECRET not in str(found)
+    hop = make_hop(url=shown, sha256=digest_of(package))
+    assert url_of(hop, sources) == url
+    other = [f"{url}#sha256={'0' * 64}", f"https://elsewhere/{NAME}#sha256={digest_of(package)}", "packages"]
+    assert url_of(hop, other) == shown, "nothing that was not planned"
+
+
+def test_each_file_is_hashed_once_whatever_the_number_of_nodes(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = {name: put(tmp_path / "origin" / name, version).read_bytes() for name, version in HASHED.items()}
+    fetched, local = HASHED
+    server.answers[fetched] = answer(contents[fetched])
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / local).write_bytes(contents[local])
+    hashed: list[str] = []
+    real = module_package.sha256_file
+
+    def count(path: str) -> str:
+        hashed.append(os.path.basename(path).partition(".part")[0])
+        return real(path)
+
+    monkeypatch.setattr(module_package, "sha256_file", count)
+    sources = [server.url(fetched, digest_of(contents[fetched])), "packages"]
+    packages = load(sources, str(tmp_path), str(tmp_path / "cache"), opener)
+    plan = make_plan([["a"], ["b"], ["c"]])
+    for node in plan["nodes"].values():
+        node["hops"] = [
+            make_hop(row["version"], package=row["name"], path=row["path"], sha256=row["sha256"]) for row in packages
+        ]
+    package_sources.complete_digests(plan)
+    assert sorted(hashed) == sorted(HASHED)
+    for node in plan["nodes"].values():
+        assert {hop["package"]: hop["sha256"] for hop in node["hops"]} == {
+            name: digest_of(content) for name, content in contents.items()
+        }
 
 
 FAULTS: dict[str, tuple[Callable[[BaseHTTPRequestHandler], None], str]] = {

@@ -234,6 +234,21 @@ def test_every_module_is_told_where_the_command_is() -> None:
     assert host.calls[0]["module_args"] == {"executable": "/opt/b/bin/emqx"}
 
 
+def test_urls_with_credentials_are_no_part_of_a_row_which_nodes_log() -> None:
+    host = Host({"results": [{"changed": True, "missing": []}]})
+    plain, secret = "https://files/a.zip", "https://me:s3cret@files/b.zip?token=1f"
+    arguments = {"packages": [], "received": {}, "urls": {"a.zip": plain, "b.zip": secret}}
+    node = host.node()
+    node.ahead("Stage", [remote.Call("packages", arguments)])
+    assert node.run("packages", dict(arguments)) == {"changed": True, "missing": []}
+    (call,) = host.calls
+    assert call["module_args"]["row"][0]["arguments"]["urls"] == {"a.zip": plain}
+    assert call["module_args"].pop("secret_urls") == {"b.zip": secret}
+    assert "s3cret" not in str(call)
+    host.node().run("packages", {**arguments, "urls": {"a.zip": plain}})
+    assert "secret_urls" not in host.calls[-1]["module_args"]
+
+
 @pytest.mark.parametrize(("setting", "timeout"), [(60, 60.0), ("60", 60.0), (0, 0.0), (None, 0.0)])
 def test_how_long_a_lost_connection_is_waited_for(setting: Any, timeout: float) -> None:
     assert Host({}).node(reconnect_timeout=setting).reconnect_timeout == timeout

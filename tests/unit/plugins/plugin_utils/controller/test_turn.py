@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pytest
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import turn as turns
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.turn import Result, Turn
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
@@ -206,6 +207,57 @@ def test_sends_only_what_is_not_there() -> None:
     run = Run(node, at("reserved"), two_hops()).take("stage")
     assert [step for step in node.steps if step.startswith("send")] == [f"send emqx-{NEW}.zip"]
     assert run.outcome["state"] == "staged"
+
+
+def test_what_is_there_is_not_looked_at_again_once_the_rest_was_sent() -> None:
+    node = FakeHost(OLDER)
+    node.packages = {f"emqx-{OLD}.zip"}
+    Run(node, at("reserved"), two_hops()).take("stage")
+    asked = [[row["name"] for row in call["packages"]] for call in node.asked_for("packages")]
+    assert asked == [[f"emqx-{OLD}.zip", f"emqx-{NEW}.zip"], [f"emqx-{NEW}.zip"]]
+
+
+SHA = "ab" * 32
+URL = f"https://files/emqx-{NEW}.zip"
+
+
+@pytest.mark.parametrize(
+    ("planned", "sources", "url"),
+    [
+        (URL, [f"{URL}#sha256={SHA}"], URL),
+        (
+            masked(f"https://me:s3cret@files/{NEW}.zip?token=1"),
+            ["packages", f" https://me:s3cret@files/{NEW}.zip?token=1#sha256={SHA.upper()} "],
+            f"https://me:s3cret@files/{NEW}.zip?token=1",
+        ),
+        (
+            masked("https://you@files/a.zip"),
+            [f"https://me@files/a.zip#sha256={'0' * 64}", f"https://you@files/a.zip#sha256={SHA}"],
+            "https://you@files/a.zip",
+        ),
+    ],
+)
+def test_a_node_is_told_where_to_fetch_its_package_and_is_sent_nothing(
+    planned: str, sources: list[str], url: str
+) -> None:
+    plan = one(hops=[make_hop(url=planned, sha256=SHA)])
+    run = Run(FakeHost(), at("planned"), plan, packages=sources, package_source="node").take("stage")
+    assert run.node.steps == ["reserve", "packages", f"staged {NEW}"]
+    assert run.node.executions == 1
+    package = {"name": f"emqx-{NEW}.zip", "size": 1, "sha256": SHA}
+    assert run.node.asked_for("packages") == [{"packages": [package], "received": {}, "urls": {f"emqx-{NEW}.zip": url}}]
+    assert run.outcome["state"] == "staged"
+    assert "s3cret" not in json.dumps(run.outcome)
+
+
+def test_a_package_that_cannot_be_fetched_fails_the_node_in_stage() -> None:
+    said = "From https://me:s3cret@files/a.zip the node cannot fetch it: the server says 404 Not Found."
+    told = {"failed": True, "msg": said, "failure_class": "not_started"}
+    plan = one(hops=[make_hop(url=URL, sha256=SHA)])
+    run = Run(FakeHost(packages=told), at("planned"), plan, packages=[f"{URL}#sha256={SHA}"]).take("stage")
+    assert run.node.steps == ["reserve", "packages", "evidence"]
+    assert (run.failure["phase"], run.failure["failure_class"]) == ("stage", "not_started")
+    assert run.failure["message"] == said.replace("me:s3cret@", "********@")
 
 
 def test_reserves_and_stages_in_one_go() -> None:

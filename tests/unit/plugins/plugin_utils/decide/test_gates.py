@@ -45,7 +45,8 @@ def failed(facts: Facts, package: dict[str, Any] | None, context: Context = TARG
 
 
 def test_nothing_stands_in_the_way_of_a_sound_node() -> None:
-    results = g.evaluate(make_facts(), make_package(), TARGET)
+    fetches = dataclasses.replace(TARGET, package_source="node")
+    results = g.evaluate(make_facts(), make_package(url="https://files/x.zip"), fetches)
     assert {row["name"] for row in results} == set(g.GATES) - {"dry_check"}
     for row in results:
         assert row["passed"], row
@@ -83,6 +84,8 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ("run_lock", {"run": RUN}, {}, {"run_id": "r2"}),
     ("package_sound", {}, {"problems": [{"code": "truncated", "message": "it ends early"}]}, {}),
     ("checksum", {}, {"problems": [{"code": "checksum", "message": "it differs"}]}, {}),
+    ("package_source", {}, {}, {"package_source": "node"}),
+    ("package_source", {}, {"url": None}, {"package_source": "node"}),
     ("edition", {"edition": "ee"}, {}, {}),
     ("edition", {"edition": None}, {}, {}),
     ("otp", {"otp": "24"}, {}, {}),

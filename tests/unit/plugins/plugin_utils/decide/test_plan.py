@@ -67,6 +67,7 @@ def test_a_node_of_the_plan() -> None:
                 "version": version,
                 "package": package["name"],
                 "path": package["path"],
+                "url": None,
                 "sha256": None,
                 "size": 30 << 20,
                 "unpacked_size": 60 << 20,
@@ -81,6 +82,37 @@ def test_a_node_of_the_plan() -> None:
         "unfinished_run": False,
     }
     json.dumps(found)
+
+
+@pytest.mark.parametrize("source", ["controller", "node"])
+def test_nodes_that_fetch_packages_themselves_are_told_where(source: Any) -> None:
+    packages = [{**package, "url": f"https://files/{package['name']}"} for package in PACKAGES]
+    found = plan({"host1": make_facts(running="4.4.17")}, packages, package_source=source)
+    assert found["feasible"]
+    urls = [hop["url"] for hop in found["nodes"]["host1"]["hops"]]
+    names = [PACKAGES[1]["name"], PACKAGES[0]["name"]]
+    assert urls == ([f"https://files/{name}" for name in names] if source == "node" else [None, None])
+
+
+def test_a_package_without_a_url_is_refused_where_nodes_fetch_them() -> None:
+    """Also one on the way; of a node that is done it does not matter."""
+    packages = [{**PACKAGES[0], "url": "https://files/x.zip"}, *PACKAGES[1:]]
+    fleet = {"a": make_facts("emqx@a", "4.4.17"), "b": make_facts("emqx@b"), "c": make_facts("emqx@c", "4.4.19")}
+    found = plan(fleet, packages, package_source="node")
+    assert {host: node["action"] for host, node in found["nodes"].items()} == {
+        "a": "refuse",
+        "b": "upgrade",
+        "c": "none",
+    }
+    (obstacle,) = found["obstacles"]
+    assert (obstacle["gate"], obstacle["hosts"]) == ("package_source", ["a"])
+    assert obstacle["message"] == (
+        f"nodes are to fetch their packages themselves, and {PACKAGES[1]['name']} has no URL but only a file on the "
+        "controller; give URLs with #sha256= in emqx_upgrade_packages, or have the controller send the files "
+        "(emqx_upgrade_package_source=controller)"
+    )
+    assert not found["feasible"]
+    assert plan(fleet, packages)["feasible"]
 
 
 def test_a_plan_says_whose_and_what_for_it_is() -> None:

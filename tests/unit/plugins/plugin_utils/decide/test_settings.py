@@ -140,6 +140,8 @@ def test_a_list_of_nothing_is_the_default(name: str, empty: Any) -> None:
         # choices
         ("commit", " Node ", "node"),
         ("on_failure", "rollback_wave", "rollback_wave"),
+        ("package_source", " Node ", "node"),
+        ("package_source", "", "controller"),
         # hooks, always in the order in which they run
         ("hooks", {"after_node": "b.yml", "before_node": " a.yml "}, {"before_node": "a.yml", "after_node": "b.yml"}),
         ("hooks", '{"before_node": "a.yml"}', {"before_node": "a.yml"}),
@@ -515,6 +517,7 @@ def test_what_holds_for_the_whole_play_is_one_value() -> None:
     values: dict[str, Any] = {
         "version": "4.4.18",
         "packages": "other",
+        "package_source": "node",
         "accept": "clock",
         "lease_seconds": 90,
         "park_seconds": 90,
