@@ -9,6 +9,7 @@ Without names all are played but those that `scripts/matrix.py` plays. What mole
 are up are taken down. The exit status is 0 only if every scenario passed.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,6 +25,10 @@ from types import FrameType
 from matrix import SCENARIOS as ELSEWHERE
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.lab.labkit.procs import descendants  # noqa: E402 -- the tests are no installed package
+
 FOLDER = ROOT / "extensions/molecule"
 LOGS = ROOT / ".build/molecule"
 # What molecule remembers of a scenario; it would not create anew what an interrupted run left there as created.
@@ -36,6 +41,19 @@ LONGEST = ("phases", "forms", "two_operators", "soak_fails", "fleet")
 
 class InterruptionError(Exception):
     """A signal came."""
+
+
+def end_with_all_below(pid: int) -> None:
+    """SIGKILL a process and all that it descends to, in whatever session; none can start another one meanwhile."""
+    held: set[int] = set()
+    while new := {pid, *descendants(pid)} - held:
+        for each in new:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGSTOP)
+        held |= new
+    for each in held:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
 
 
 class Play:
@@ -95,7 +113,7 @@ class Play:
         self._over.set()
         for name, process in self._processes.items():
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                end_with_all_below(process.pid)
                 process.wait()
                 subprocess.run((sys.executable, FOLDER / "shared/run.py", name, "destroy"), check=False)
 

@@ -83,7 +83,7 @@ def test_takeover_and_session(node: Broker, connect: Connect) -> None:
     assert second.session_present
     assert not first.connected()
     second.close()
-    eventually(lambda: "'connections.count',0" in node.emqx("eval", "emqx_stats:getstats().").stdout)
+    eventually(lambda: "'live_connections.count',0" in node.emqx("eval", "emqx_stats:getstats().").stdout)
     publisher = connect(node, "pub")
     for n in range(50):
         publisher.publish("t", b"%d" % n)

@@ -247,3 +247,19 @@ def test_enterprise(make_node: MakeNode) -> None:
     node.provide("4.4.19")
     assert node.emqx("upgrade", "4.4.19").returncode == 0
     assert node.emqx("restart").stdout.splitlines()[-1] == "EMQX Enterprise 4.4.19 is started successfully!"
+
+
+def test_a_script_does_what_its_text_says(node: Broker) -> None:
+    """The package has both scripts compiled, and one whose text was changed is run by its text."""
+    for name in ("nodetool", "install_upgrade.escript"):
+        with (node.home / "bin" / name).open("rb") as text:
+            checksum = subprocess.run(["cksum"], stdin=text, check=True, capture_output=True, text=True).stdout
+        assert (next(node.home.glob("erts-*")) / "compiled" / "-".join(checksum.split()) / name).is_file()
+    tool = node.home / "bin" / "nodetool"
+    assert node.emqx("ping").stdout == "pong\n"
+    tool.write_text(tool.read_text().replace('"pong~n"', '"other~n"'))
+    assert node.emqx("ping").stdout == "other\n"
+    tool.write_bytes(tool.read_bytes()[:900])
+    for call in (node.emqx("ping"), node.emqx("versions"), node.emqx("eval", "1.")):
+        assert call.returncode == 1, call
+        assert "syntax error" in call.stderr

@@ -36,7 +36,13 @@ connect({_Release, _NameType, Node, Cookie}) ->
     case net_adm:ping(Node) of
         pong -> Node;
         pang ->
-            say("Node ~p not responding to pings.", [Node]),
+            case os:getenv("NODE_IS_DOWN") of
+                false ->
+                    say("Node ~p not responding to pings.", [Node]);
+                Words ->
+                    io:format(standard_error, "Node ~p not responding to pings.~n", [Node]),
+                    say("~s", [Words])
+            end,
             halt(1)
     end.
 

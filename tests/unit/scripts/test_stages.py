@@ -23,7 +23,7 @@ one two:
 \t@touch begun-$@; until [ -e begun-one ] && [ -e begun-two ]; do sleep 0.01; done
 \t@echo first line of $@; sleep 0.1; echo last line of $@
 lonely:
-\t@touch lonely-begun; sleep 0.3; [ ! -e met ]; rm lonely-begun
+\t@touch lonely-begun; sleep 0.5; rm lonely-begun; [ ! -e met ]
 visitor:
 \t@[ ! -e lonely-begun ] || touch met
 late:
