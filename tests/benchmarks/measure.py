@@ -110,9 +110,19 @@ _OTP = (
 )
 
 
-def load_average() -> float:
-    """How busy the machine was in the last minute: about 0 when nothing else ran."""
-    return os.getloadavg()[0]
+def busy_percent(seconds: float = 5.0) -> int:
+    """How much of the processors is at work for others, while nothing is done here for so many seconds."""
+    before = _processor_ticks()
+    time.sleep(seconds)
+    total, idle = (now - then for now, then in zip(_processor_ticks(), before, strict=True))
+    return round(100 * (1 - idle / total)) if total else 0
+
+
+def _processor_ticks() -> tuple[int, int]:
+    """Of all processors since the machine began: all, and those with nothing to do."""
+    with open("/proc/stat", encoding="ascii") as stream:
+        ticks = [int(word) for word in stream.readline().split()[1:9]]
+    return sum(ticks), ticks[3] + ticks[4]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 Result = Mapping[str, Any]
 
+#: More than this, and the machine had something else to do.
+BUSY_PERCENT = 15
 #: What each is called in the page's comments.
 FIGURES, PROFILE = "figures", "profile"
 
@@ -90,11 +92,14 @@ def machine(results: Iterable[Result]) -> str:
 
 
 def busy(results: Mapping[str, Result]) -> str:
-    """How busy the machine was with other things, where the parts noted it."""
-    loads = [result["load_average_before"] for result in results.values() if "load_average_before" in result]
-    if not loads:
+    """How busy the machine was with other things, and what that makes of the figures."""
+    found = [result["busy_percent_before"] for result in results.values()]
+    if not found:
         return ""
-    return f"Load average before the parts began: {min(loads):.1f} to {max(loads):.1f}."
+    least, most = min(found), max(found)
+    told = f"{most} %" if least == most else f"{least} to {most} %"
+    provisional = "; so the figures are provisional" if most > BUSY_PERCENT else ""
+    return f"Before the parts began, others had {told} of the processors{provisional}."
 
 
 def put_into(page: str, name: str, text: str) -> str:

@@ -56,3 +56,10 @@ def test_the_page_keeps_what_people_wrote() -> None:
 def test_a_page_without_a_place_for_it() -> None:
     with pytest.raises(ValueError, match="<!-- bench: figures -->"):
         tables.put_into("nothing\n", "figures", "new")
+
+
+def test_a_machine_that_does_something_else() -> None:
+    quiet: dict[str, Any] = {"window": {"busy_percent_before": 2}, "plan": {"busy_percent_before": 4}}
+    assert tables.busy(quiet) == "Before the parts began, others had 2 to 4 % of the processors."
+    busy = {**quiet, "plan": {"busy_percent_before": 90}}
+    assert tables.busy(busy).endswith("others had 2 to 90 % of the processors; so the figures are provisional.")
