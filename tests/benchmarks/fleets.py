@@ -236,7 +236,8 @@ class _Commands:
     """Looks again and again which ``emqx`` commands are at work on the hosts, from outside."""
 
     _EVERY_SECONDS = 0.04
-    _COMMAND = re.compile(r"/bin/emqx\0([a-z]+)")
+    #: The script goes over into the other one once it has made sure that the node is there.
+    _COMMAND = re.compile(r"/bin/(?:emqx|install_upgrade\.escript)\0([a-z]+)")
 
     def __init__(self, up: Lab) -> None:
         self.seen: list[_Seen] = []

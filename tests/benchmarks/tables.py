@@ -228,5 +228,5 @@ def _clusters(result: Result) -> str:
 
 
 def _table(titles: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in cells]
+    lines = ["| {} |".format(" | ".join(cell.replace("|", "\\|") for cell in row)) for row in cells]
     return "\n".join([f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *lines, ""])
