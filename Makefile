@@ -157,7 +157,7 @@ soak: setup install ## long-running tests
 
 # BENCH=window,plan takes some of them; BENCH_OPTIONS=--write-docs puts the figures into docs/performance.md.
 .PHONY: bench
-bench: setup install broker ## benchmarks (one to two hours on a quiet machine); tables here, JSON in .build/bench
+bench: setup install broker ## benchmarks, which take hours and a quiet machine; tables here, JSON in .build/bench
 	@$(PYTHON) -m tests.benchmarks.bench $(if $(BENCH),--parts $(BENCH)) $(BENCH_OPTIONS)
 
 .PHONY: install

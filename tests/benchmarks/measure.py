@@ -96,12 +96,18 @@ def machine() -> dict[str, Any]:
         "processor": _first(r"^model name\s*:\s*(.+)$", "/proc/cpuinfo") or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(int(_first(r"^MemTotal:\s+(\d+)", "/proc/meminfo") or 0) / 1048576),
-        "os": (_first(r'^PRETTY_NAME="?([^"\n]+)', "/etc/os-release") or "Linux") + f", Linux {platform.release()}",
+        "os": (_first(r'^PRETTY_NAME="?([^"\n]+)', "/etc/os-release") or "unknown") + f", Linux {_kernel()}",
         "ansible_core": _said([str(BIN / "ansible"), "--version"], r"core ([\w.]+)"),
         "python": platform.python_version(),
         "python_of_nodes": _said(["/usr/bin/python3", "--version"], r"([\d.]+)"),
         "otp": _said(["erl", "-noshell", "-eval", _OTP], r"(\S+)"),
     }
+
+
+def _kernel() -> str:
+    """Its version, without what whoever built it has put behind that."""
+    found = re.match(r"[0-9.]+[0-9]", platform.release())
+    return found.group() if found else "unknown"
 
 
 _OTP = (
