@@ -138,7 +138,7 @@ def _window(result: Result) -> list[Row]:
             "<= 1.5",
             ratio["median"] <= 1.5,
             f"{result['turn_seconds']['median']:.2f} s against {result['bare_seconds']['median']:.2f} s, "
-            f"{result['pairs']} pairs",
+            + _many(result["pairs"], "pair"),
         )
     ]
 
@@ -150,12 +150,12 @@ def _fleet(result: Result) -> list[Row]:
     goal, ratio = _FLEET_GOALS.get(result["nodes"]), result["ratio"]
     return [
         Row(
-            f"whole run, {result['nodes']} nodes in {_clusters(result)}, against the documented steps",
+            f"whole run, {result['nodes']} nodes in {_many(result['clusters'], 'cluster')}, against the documented steps",
             _ratio(ratio),
             "" if goal is None else f"<= {goal:g}",
             None if goal is None else ratio["median"] <= goal,
             f"{result['seconds']['median']:.1f} s against {result['documented_seconds']['median']:.1f} s, "
-            f"{result['rounds']} {'round' if result['rounds'] == 1 else 'rounds'}, {result['forks']} forks",
+            f"{_many(result['rounds'], 'round')}, {result['forks']} forks",
         )
     ]
 
@@ -163,7 +163,7 @@ def _fleet(result: Result) -> list[Row]:
 def _load(result: Result) -> list[Row]:
     return [
         Row(
-            f"whole run, {result['nodes']} simulated nodes in {_clusters(result)}, against the documented steps",
+            f"whole run, {result['nodes']} simulated nodes in {_many(result['clusters'], 'cluster')}, against the documented steps",
             f"{result['times_faster']:.1f} times faster",
             ">= 4 times",
             result["times_faster"] >= 4,
@@ -223,8 +223,8 @@ def _ratio(ratio: Mapping[str, float]) -> str:
     return f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
 
 
-def _clusters(result: Result) -> str:
-    return f"{result['clusters']} {'cluster' if result['clusters'] == 1 else 'clusters'}"
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _table(titles: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
