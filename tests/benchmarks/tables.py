@@ -150,7 +150,7 @@ def _fleet(result: Result) -> list[Row]:
     goal, ratio = _FLEET_GOALS.get(result["nodes"]), result["ratio"]
     return [
         Row(
-            f"whole run, {result['nodes']} nodes in {_many(result['clusters'], 'cluster')}, against the documented steps",
+            f"whole run, {result['nodes']} nodes in {_clusters(result)}, against the documented steps",
             _ratio(ratio),
             "" if goal is None else f"<= {goal:g}",
             None if goal is None else ratio["median"] <= goal,
@@ -163,7 +163,7 @@ def _fleet(result: Result) -> list[Row]:
 def _load(result: Result) -> list[Row]:
     return [
         Row(
-            f"whole run, {result['nodes']} simulated nodes in {_many(result['clusters'], 'cluster')}, against the documented steps",
+            f"whole run, {result['nodes']} simulated nodes in {_clusters(result)}, against the documented steps",
             f"{result['times_faster']:.1f} times faster",
             ">= 4 times",
             result["times_faster"] >= 4,
@@ -221,6 +221,10 @@ def _ratio(ratio: Mapping[str, float]) -> str:
     if ratio["min"] == ratio["max"]:
         return f"{ratio['median']:.2f}"
     return f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
+
+
+def _clusters(result: Result) -> str:
+    return _many(result["clusters"], "cluster")
 
 
 def _many(count: int, what: str) -> str:
