@@ -172,7 +172,7 @@ every-python: setup ## with soak: unit tests of what runs on the brokers, under 
 
 # BENCH=window,plan takes some of them; BENCH_OPTIONS=--write-docs puts the figures into docs/performance.md.
 .PHONY: bench
-bench: setup install broker ## benchmarks (one to two hours on a quiet machine); tables here, JSON in .build/bench
+bench: setup install broker ## benchmarks, which take hours and a quiet machine; tables here, JSON in .build/bench
 	@$(PYTHON) -m tests.benchmarks.bench $(if $(BENCH),--parts $(BENCH)) $(BENCH_OPTIONS)
 
 .PHONY: no-nodes

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from . import fleets, load, runs, tables
-from .measure import ROOT, BenchError, machine, write_json
+from .measure import ROOT, BenchError, busy_percent, machine, write_json
 
 PAGE = ROOT / "docs/performance.md"
 #: One at a time on a machine: its labs and its simulated nodes have fixed names and ports.
@@ -95,10 +95,12 @@ def main() -> int:
 
 def _measure(part: str, measure: Part, folder: Path, strict: bool) -> int:
     print(f"{part} ...", flush=True)
+    busy = busy_percent()
     began, started = datetime.now(UTC), time.monotonic()
     result = measure()
     result.update(
         part=part,
+        busy_percent_before=busy,
         measured_at=began.isoformat(timespec="seconds"),
         took_seconds=round(time.monotonic() - started, 1),
         machine=machine(),

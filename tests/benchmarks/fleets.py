@@ -17,7 +17,7 @@ from typing import Any
 from tests.lab.labkit import Host, Lab, parse_fleet
 
 from . import runs
-from .measure import BenchError, Usage, load_average, spread
+from .measure import BenchError, Usage, spread
 
 LAB = "bench"
 NODES_OF_A_CLUSTER = 3
@@ -46,7 +46,6 @@ def require_upgraded(up: Lab) -> None:
 def window(pairs: int) -> dict[str, Any]:
     """The switch by hand and the turn of the collection, in turn on one node of a cluster of three."""
     rows: list[dict[str, float]] = []
-    busy = load_average()
     with lab(1) as up:
         host = next(iter(up.hosts.values()))
         for number in range(1, pairs + 1):
@@ -65,7 +64,6 @@ def window(pairs: int) -> dict[str, Any]:
         "bare_seconds": spread([row["bare"] for row in rows]),
         "turn_seconds": spread([row["turn"] for row in rows]),
         "ratio": spread([row["ratio"] for row in rows]),
-        "load_average_before": round(busy, 2),
     }
 
 
@@ -116,7 +114,6 @@ def whole_runs(clusters: int, rounds: int) -> dict[str, Any]:
     forks = max(5, nodes)
     found: dict[str, list[Usage]] = {"ours": [], "documented": []}
     commands: Mapping[str, Callable[..., Usage]] = {"ours": runs.ours, "documented": runs.documented}
-    busy = load_average()
     for number in range(1, rounds + 1):
         for name in ("ours", "documented") if number % 2 else ("documented", "ours"):
             with lab(clusters) as up:
@@ -134,7 +131,6 @@ def whole_runs(clusters: int, rounds: int) -> dict[str, Any]:
         "seconds": spread(seconds["ours"]),
         "documented_seconds": spread(seconds["documented"]),
         "ratio": spread(ratios),
-        "load_average_before": round(busy, 2),
     }
 
 
@@ -205,7 +201,6 @@ def profile() -> dict[str, Any]:
     Of each task how long the play was in it, how long its hosts were in all, and of that how long their connections
     were open, and how long ``emqx`` commands were at work that change a node, and that read it.
     """
-    busy = load_average()
     times, log = runs.LOGS / "profile.jsonl", runs.LOGS / "profile-connections.txt"
     log.unlink(missing_ok=True)
     with lab(1) as up:
@@ -225,7 +220,6 @@ def profile() -> dict[str, Any]:
         "connections": len(connections),
         "tasks": rows,
         "steps": _steps(turns),
-        "load_average_before": round(busy, 2),
     }
 
 
@@ -242,7 +236,8 @@ class _Commands:
     """Looks again and again which ``emqx`` commands are at work on the hosts, from outside."""
 
     _EVERY_SECONDS = 0.04
-    _COMMAND = re.compile(r"/bin/emqx\0([a-z]+)")
+    #: The script goes over into the other one once it has made sure that the node is there.
+    _COMMAND = re.compile(r"/bin/(?:emqx|install_upgrade\.escript)\0([a-z]+)")
 
     def __init__(self, up: Lab) -> None:
         self.seen: list[_Seen] = []

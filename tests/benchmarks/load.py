@@ -20,7 +20,7 @@ from tests.lab.labkit import cgroup
 from tests.lab.labkit.cgroup import Group
 
 from . import runs
-from .measure import ROOT, BenchError, Usage, load_average
+from .measure import ROOT, BenchError, Usage
 
 SERVER = "ansible_collections.emqx.fleet.tests.benchmarks.simulation.server"
 #: Of a run that takes longer than a lease, as its documentation says.
@@ -112,7 +112,6 @@ def against_documented(nodes: int, sample: int, forks: int) -> dict[str, Any]:
     with simulation([*clusters(nodes), *clusters(sample)]) as simulated:
         all_nodes, sampled = simulated.nodes[:nodes], simulated.nodes[nodes:]
         name = f"load-{nodes}"
-        busy = load_average()
         inventory = simulated.inventory(name, all_nodes)
         mine = runs.ours(inventory, f"{name}-ours.log", forks=forks, package=simulated.package, settings=_SETTINGS)
         simulated.require_upgraded(all_nodes)
@@ -130,13 +129,12 @@ def against_documented(nodes: int, sample: int, forks: int) -> dict[str, Any]:
         "documented_seconds": round(theirs.seconds, 1),
         "documented_seconds_scaled": round(scaled, 1),
         "times_faster": round(scaled / mine.seconds, 2),
-        "load_average_before": round(busy, 2),
     }
 
 
 def cost_of_a_node(small: int, large: int, forks: int) -> dict[str, Any]:
     """What a node costs the controller in a small run and in a large one, while the nodes of both are there."""
-    result: dict[str, Any] = {"forks": forks, "simulated": True, "load_average_before": round(load_average(), 2)}
+    result: dict[str, Any] = {"forks": forks, "simulated": True}
     with simulation([*clusters(small), *clusters(large)]) as simulated:
         parts = {"small": simulated.nodes[:small], "large": simulated.nodes[small:]}
         for name, nodes in parts.items():

@@ -96,12 +96,18 @@ def machine() -> dict[str, Any]:
         "processor": _first(r"^model name\s*:\s*(.+)$", "/proc/cpuinfo") or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(int(_first(r"^MemTotal:\s+(\d+)", "/proc/meminfo") or 0) / 1048576),
-        "os": (_first(r'^PRETTY_NAME="?([^"\n]+)', "/etc/os-release") or "Linux") + f", Linux {platform.release()}",
+        "os": (_first(r'^PRETTY_NAME="?([^"\n]+)', "/etc/os-release") or "unknown") + f", Linux {_kernel()}",
         "ansible_core": _said([str(BIN / "ansible"), "--version"], r"core ([\w.]+)"),
         "python": platform.python_version(),
         "python_of_nodes": _said(["/usr/bin/python3", "--version"], r"([\d.]+)"),
         "otp": _said(["erl", "-noshell", "-eval", _OTP], r"(\S+)"),
     }
+
+
+def _kernel() -> str:
+    """Its version, without what whoever built it has put behind that."""
+    found = re.match(r"[0-9.]+[0-9]", platform.release())
+    return found.group() if found else "unknown"
 
 
 _OTP = (
@@ -110,9 +116,19 @@ _OTP = (
 )
 
 
-def load_average() -> float:
-    """How busy the machine was in the last minute: about 0 when nothing else ran."""
-    return os.getloadavg()[0]
+def busy_percent(seconds: float = 5.0) -> int:
+    """How much of the processors is at work for others, while nothing is done here for so many seconds."""
+    before = _processor_ticks()
+    time.sleep(seconds)
+    total, idle = (now - then for now, then in zip(_processor_ticks(), before, strict=True))
+    return round(100 * (1 - idle / total)) if total else 0
+
+
+def _processor_ticks() -> tuple[int, int]:
+    """Of all processors since the machine began: all, and those with nothing to do."""
+    with open("/proc/stat", encoding="ascii") as stream:
+        ticks = [int(word) for word in stream.readline().split()[1:9]]
+    return sum(ticks), ticks[3] + ticks[4]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 Result = Mapping[str, Any]
 
+#: More than this, and the machine had something else to do.
+BUSY_PERCENT = 15
 #: What each is called in the page's comments.
 FIGURES, PROFILE = "figures", "profile"
 
@@ -90,11 +92,14 @@ def machine(results: Iterable[Result]) -> str:
 
 
 def busy(results: Mapping[str, Result]) -> str:
-    """How busy the machine was with other things, where the parts noted it."""
-    loads = [result["load_average_before"] for result in results.values() if "load_average_before" in result]
-    if not loads:
+    """How busy the machine was with other things, and what that makes of the figures."""
+    found = [result["busy_percent_before"] for result in results.values()]
+    if not found:
         return ""
-    return f"Load average before the parts began: {min(loads):.1f} to {max(loads):.1f}."
+    least, most = min(found), max(found)
+    told = f"{most} %" if least == most else f"{least} to {most} %"
+    provisional = "; so the figures are provisional" if most > BUSY_PERCENT else ""
+    return f"Before the parts began, others had {told} of the processors{provisional}."
 
 
 def put_into(page: str, name: str, text: str) -> str:
@@ -133,7 +138,7 @@ def _window(result: Result) -> list[Row]:
             "<= 1.5",
             ratio["median"] <= 1.5,
             f"{result['turn_seconds']['median']:.2f} s against {result['bare_seconds']['median']:.2f} s, "
-            f"{result['pairs']} pairs",
+            + _many(result["pairs"], "pair"),
         )
     ]
 
@@ -150,7 +155,7 @@ def _fleet(result: Result) -> list[Row]:
             "" if goal is None else f"<= {goal:g}",
             None if goal is None else ratio["median"] <= goal,
             f"{result['seconds']['median']:.1f} s against {result['documented_seconds']['median']:.1f} s, "
-            f"{result['rounds']} {'round' if result['rounds'] == 1 else 'rounds'}, {result['forks']} forks",
+            f"{_many(result['rounds'], 'round')}, {result['forks']} forks",
         )
     ]
 
@@ -219,9 +224,13 @@ def _ratio(ratio: Mapping[str, float]) -> str:
 
 
 def _clusters(result: Result) -> str:
-    return f"{result['clusters']} {'cluster' if result['clusters'] == 1 else 'clusters'}"
+    return _many(result["clusters"], "cluster")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _table(titles: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in cells]
+    lines = ["| {} |".format(" | ".join(cell.replace("|", "\\|") for cell in row)) for row in cells]
     return "\n".join([f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *lines, ""])

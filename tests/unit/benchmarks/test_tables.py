@@ -56,3 +56,34 @@ def test_the_page_keeps_what_people_wrote() -> None:
 def test_a_page_without_a_place_for_it() -> None:
     with pytest.raises(ValueError, match="<!-- bench: figures -->"):
         tables.put_into("nothing\n", "figures", "new")
+
+
+def test_a_machine_that_does_something_else() -> None:
+    quiet: dict[str, Any] = {"window": {"busy_percent_before": 2}, "plan": {"busy_percent_before": 4}}
+    assert tables.busy(quiet) == "Before the parts began, others had 2 to 4 % of the processors."
+    busy = {**quiet, "plan": {"busy_percent_before": 90}}
+    assert tables.busy(busy).endswith("others had 2 to 90 % of the processors; so the figures are provisional.")
+
+
+def test_a_profile() -> None:
+    task: dict[str, Any] = {
+        "task": "Plan | Read the nodes",
+        "runs": 1,
+        "seconds": 5.0,
+        "host_seconds": 10.0,
+        "connections": 3,
+        "connected_seconds": 8.0,
+        "changing_commands_seconds": 3.0,
+        "reading_commands_seconds": 1.0,
+    }
+    short = {**task, "task": "Report | Show", "seconds": 0.0, "host_seconds": 0.0, "connections": 0}
+    short.update({name: 0.0 for name in short if name.endswith("_seconds")})
+    told = tables.profile(
+        {"nodes": 3, "seconds": 6.0, "connections": 3, "outside_tasks_seconds": 1.0, "tasks": [task, short]}
+    )
+    assert told.startswith("3 nodes, 6.0 s, 3 connections.\n")
+    assert "| `emqx` commands that change the node | 3.0 | 30 % |\n" in told
+    assert "reads without a command | 4.0 | 40 % |\n" in told
+    assert "| Ansible on the controller | 2.0 | 20 % |\n" in told
+    assert "| Plan \\| Read the nodes | 1 | 5.0 | 10.0 | 3 | 3.0 | 1.0 |\n" in told
+    assert "| 1 others, below 1 % each | 1 | 0.0 | 0.0 | 0 |  |  |\n" in told
