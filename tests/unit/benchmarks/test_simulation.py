@@ -155,10 +155,12 @@ def test_facts_of_a_node(reached: SimulatedNode) -> None:
 def test_over_the_distribution_port(reached: SimulatedNode, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
     handshake: Callable[..., None] = distribution._handshake
     monkeypatch.setattr(distribution, "_handshake", lambda *given: handshake(*given[:3], version))
-    text = distribution.evaluate(Peer(reached.name, COOKIE), probe.expression(settings=True, printed=False), 20)
+    text = distribution.evaluate(
+        Peer(reached.name, COOKIE, reached.ports.distribution), probe.expression(settings=True, printed=False), 20
+    )
     assert probe.Probe(parts(text.decode())).running == OLD
 
 
 def test_another_cookie_is_refused(reached: SimulatedNode) -> None:
     with pytest.raises(distribution.DistributionError):
-        distribution.evaluate(Peer(reached.name, "another"), "1.", 20)
+        distribution.evaluate(Peer(reached.name, "another", reached.ports.distribution), "1.", 20)

@@ -4,6 +4,7 @@
 
 """Terms that are cut off or nonsense, nodes that are older than those of the other tests, and others that are none."""
 
+import os
 import contextlib
 import hashlib
 import io
@@ -33,7 +34,9 @@ TERM = (
     b"h\x05w\x02okl\x00\x00\x00\x02a\x01b\x00\x00\x01\x00jm\x00\x00\x00\x03abc"
     b"t\x00\x00\x00\x01w\x01ka\x07n\x02\x01\x00\x01"
 )
-NAME = "emqx@127.0.0.1"
+#: An address of this process alone: names of this end are taken for a whole machine, on which other tests may be run.
+HOST = "127.{0}.{1}.1".format(os.getpid() % 250 + 1, os.getpid() // 250 % 250)
+NAME = "emqx@" + HOST
 COOKIE = "biscuit"
 NO_TERM = (ValueError, IndexError, struct.error)
 
@@ -176,7 +179,7 @@ class Node:
         #: What a node may say at each step, instead of what one of OTP 25 does.
         self.says: Dict[str, Any] = {}
         self.listener = socket.socket()
-        self.listener.bind(("127.0.0.1", 0))
+        self.listener.bind(("0.0.0.0", 0))
         self.listener.listen(50)
         self.peer = Peer(NAME, COOKIE, self.listener.getsockname()[1])
         self._threads: List[threading.Thread] = []
@@ -284,7 +287,7 @@ def test_the_handshakes_of_old_and_new_nodes(listen: Any, known: str, greetings:
     assert node.greetings == greetings
     assert len(node.questions) == 3
     assert node.names[0].startswith(b"emqx_fleet")
-    assert node.names[0].endswith(b"@127.0.0.1")
+    assert node.names[0].endswith(("@" + HOST).encode("ascii"))
 
 
 def test_a_newer_node_that_is_greeted_in_the_old_way_is_told_the_rest(listen: Any) -> None:
@@ -331,7 +334,7 @@ def test_nothing_is_proved_to_another_node(listen: Any) -> None:
 
 def test_nobody_listens() -> None:
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((HOST, 0))
         with pytest.raises(NotListeningError, match="nothing listens at port"):
             distribution.evaluate(Peer(NAME, COOKIE, free.getsockname()[1]), "1.", 5)
 
@@ -682,6 +685,6 @@ def test_a_port_mapper_that_does_not_tell(mapped: Any, answer: bytes, kind: Any,
 
 def test_no_port_mapper() -> None:
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((HOST, 0))
         with pytest.raises(NotListeningError, match="no epmd listens at port"):
             distribution.evaluate(Peer(NAME, COOKIE, None, free.getsockname()[1]), "1.", 5)
