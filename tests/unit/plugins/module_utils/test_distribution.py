@@ -170,6 +170,8 @@ def term(text: bytes) -> bytes:
 class Node:
     """Somebody who listens. ``talk`` gets the connection of each who comes, in a thread of its own."""
 
+    listens_at = HOST
+
     def __init__(self, talk: Callable[["Node", distribution._Stream], None]) -> None:
         self.talk = talk
         self.greetings: List[bytes] = []
@@ -179,7 +181,7 @@ class Node:
         #: What a node may say at each step, instead of what one of OTP 25 does.
         self.says: Dict[str, Any] = {}
         self.listener = socket.socket()
-        self.listener.bind(("0.0.0.0", 0))
+        self.listener.bind((self.listens_at, 0))
         self.listener.listen(50)
         self.peer = Peer(NAME, COOKIE, self.listener.getsockname()[1])
         self._threads: List[threading.Thread] = []
@@ -633,6 +635,8 @@ def test_noise_from_the_beginning_is_an_error(listen: Any) -> None:
 class Mapper(Node):
     """epmd, which says something to whoever asks for a port."""
 
+    listens_at = "127.0.0.1"
+
     def __init__(self, answer: Callable[[bytes], bytes]) -> None:
         self.asked: List[bytes] = []
         self._answer = answer
@@ -685,6 +689,6 @@ def test_a_port_mapper_that_does_not_tell(mapped: Any, answer: bytes, kind: Any,
 
 def test_no_port_mapper() -> None:
     with socket.socket() as free:
-        free.bind((HOST, 0))
+        free.bind(("127.0.0.1", 0))
         with pytest.raises(NotListeningError, match="no epmd listens at port"):
             distribution.evaluate(Peer(NAME, COOKIE, None, free.getsockname()[1]), "1.", 5)
