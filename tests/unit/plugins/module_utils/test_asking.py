@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils import asking, facts, probe
+from ansible_collections.emqx.fleet.plugins.module_utils import asking, facts, peer, probe
 from ansible_collections.emqx.fleet.plugins.module_utils.asking import Asked, ask, parse_answer
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult
 from ansible_collections.emqx.fleet.plugins.module_utils.distribution import (
@@ -106,6 +106,21 @@ def test_a_name_or_cookie_that_is_not_known_leaves_the_command(node: FakeNode) -
     node.path("etc/emqx.conf").unlink()
     found = asked_of(Command(node))
     assert found[1:3] == ("command", "The broker's node name is not known.")
+
+
+def test_a_broker_that_no_command_would_find_is_not_asked_otherwise(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it is found out when a run has begun that nothing can be done on it."""
+    questions = answering(monkeypatch, ANSWER.encode())
+    argv = ["beam.smp", "-name", "emqx@127.0.0.1", "-setcookie", "other", "-epmd_module", "ekka_epmd"]
+    monkeypatch.setattr(peer, "_strings", lambda path: argv if "cmdline" in path else [])
+    found = asked_of(Command(node, 1, "Node is not running!\n"))
+    assert found[:3] == (None, None, "An emqx command has another cookie than emqx@127.0.0.1.")
+    assert questions == []
+    command = Command(node)
+    command.settings["EMQX_NODE_COOKIE"] = "other"
+    assert asked_of(command).read_by == "distribution"
 
 
 def test_a_node_that_hangs_is_not_asked_as_long_again(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
