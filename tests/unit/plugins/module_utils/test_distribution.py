@@ -4,10 +4,10 @@
 
 """Terms that are cut off or nonsense, nodes that are older than those of the other tests, and others that are none."""
 
-import os
 import contextlib
 import hashlib
 import io
+import os
 import random
 import socket
 import struct
