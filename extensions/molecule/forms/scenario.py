@@ -19,7 +19,7 @@ LATE = {"emqx_upgrade_version": NEW, "emqx_upgrade_hosts": "late*"}
 
 def converge(scenario: Scenario) -> None:
     """Do it."""
-    killed = scenario.playbook_killed("upgrade", "killed", on=r"Switch \| Run the hooks after", **LATE)
+    killed = scenario.playbook_killed("upgrade", "killed", on=r"Wait \| Pause", emqx_upgrade_pause_seconds=5, **LATE)
     scenario.keep("killed", killed.killed)
     scenario.playbook("upgrade", name="current", emqx_upgrade_commit="never", **LATE)
     scenario.keep("after-current", {host: vars(state) for host, state in scenario.nodes("late1", "late2").items()})

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright (c) 2026 emqx.fleet contributors
-"""The controller is killed when every node is committed: the same command still gives the nodes up and clears away."""
+"""The controller is killed when every node is committed: the same command still gives the nodes up and clears away.
+
+With an identifier of its own a run keeps its nodes to the very end, which another job might be waiting for.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,14 @@ STAGED = "/opt/emqx/data/fleet/packages"
 
 def converge(scenario: Scenario) -> None:
     """Do it."""
-    outcome = scenario.playbook_killed(
-        "upgrade", "killed", on="TASK .*Decide what is left to be done", emqx_upgrade_version=NEW
-    )
+    settings = {"emqx_upgrade_version": NEW, "emqx_upgrade_run_id": "tonight"}
+    outcome = scenario.playbook_killed("upgrade", "killed", on="TASK .*Decide what is left to be done", **settings)
     scenario.keep("killed", outcome.killed)
     # As if it had died a little earlier, while it removed the packages that it had brought.
     scenario.host("h1").write(f"{STAGED}/half-removed.zip", "")
     scenario.keep("after-kill", {host: vars(state) for host, state in scenario.nodes().items()})
-    scenario.playbook("upgrade", emqx_upgrade_version=NEW)
-    scenario.playbook("upgrade", name="again", emqx_upgrade_version=NEW)
+    scenario.playbook("upgrade", **settings)
+    scenario.playbook("upgrade", name="again", **settings)
 
 
 def verify(scenario: Scenario) -> None:

@@ -9,11 +9,11 @@ from harness import NEW, OLD, Scenario, verbs
 FLEET = {"clusters": {"blue": {"hosts": ["h1", "h2", "h3"]}}}
 #: Tasks as they begin, and what is killed: all that the controller started, or its first process alone.
 KILLS = (
-    (r"Reserve \| ", "tree"),
-    (r"Stage \| Copy the packages", "process"),
+    (r"Stage \| Decide whether to begin", "tree"),
+    (r"Stage \| Reserve the node", "process"),
     (r"Switch \| Take the node", "tree"),
     (r"Switch \| Take the node", "process"),
-    (r"Switch \| Run the hooks after", "tree"),
+    (r"Watch \| Take the node", "tree"),
     (r"Commit \| Commit, and see", "process"),
 )
 
