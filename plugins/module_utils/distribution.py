@@ -232,9 +232,8 @@ def _connect_to(peer: Peer, address: Tuple[str, int], deadline: float) -> _Conne
     version, taken = 6, False
     for place in _places(deadline):
         own = "emqx_fleet{0}@{1}".format(place, peer.host)
-        claim = _claim(own)
+        claim = _claim(own, address[1])
         if claim is None:
-            taken = True
             continue
         stream = None  # type: Optional[_Stream]
         try:
@@ -254,6 +253,7 @@ def _connect_to(peer: Peer, address: Tuple[str, int], deadline: float) -> _Conne
         except _NameTakenError:
             taken = True
         except socket.timeout:
+            # A node that has told us so does answer.
             if not taken:
                 raise
         finally:
@@ -275,15 +275,15 @@ def _places(deadline: float) -> Iterator[int]:
         time.sleep(pause)
 
 
-def _claim(own: str) -> Optional[socket.socket]:
-    """Keep other processes of this machine from the name, until it is closed; None where one has it.
+def _claim(own: str, port: int) -> Optional[socket.socket]:
+    """Keep other processes of this machine from the name at this node, until it is closed; None where one has it.
 
     The node would let the later one of two that greet it at the same time by the same name go on, and hang up on the
     first. A name of the kernel's own leaves no file behind, whatever becomes of this process.
     """
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        claim.bind(b"\0" + own.encode("utf-8")[:100])
+        claim.bind("\0{0} {1}".format(port, own).encode("utf-8")[:100])
     except OSError:
         claim.close()
         return None

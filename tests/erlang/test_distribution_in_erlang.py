@@ -28,8 +28,9 @@ COOKIE = "cookie-of-this-test"
 
 
 def free_number() -> int:
-    """Digits for a node's name whose port is free."""
-    for number in range(21000, 27000):
+    """Digits for a node's name whose port is free, and that no other process of pytest tries."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    for number in range(21000 + 100 * worker, 21100 + 100 * worker):
         with socket.socket() as free:
             try:
                 free.bind(("127.0.0.1", BASE_PORT + number))

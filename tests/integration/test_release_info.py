@@ -274,9 +274,10 @@ def counted(node: Node) -> Iterator[Path]:
 @contextlib.contextmanager
 def only_by_command(node: Node) -> Iterator[None]:
     """All names that our end of the distribution protocol has are in use on the host meanwhile."""
+    host = node.host.node.partition("@")[2]
     code = (
         "import sys; from ansible_collections.emqx.fleet.plugins.module_utils import distribution as d;"
-        f"held = [d._claim('emqx_fleet%d@{node.host.node.partition('@')[2]}' % n) for n in range(d._NAMES)];"
+        f"held = [d._claim('emqx_fleet%d@{host}' % n, {port(node)}) for n in range(d._NAMES)];"
         "print(all(held), flush=True); sys.stdin.read()"
     )
     argv = node.host.command(["env", f"PYTHONPATH={LIBRARY}", "/usr/bin/python3", "-c", code])
