@@ -100,7 +100,10 @@ def wish(run_id: str, lease: float, verify_cluster: bool, who: str = "", **more:
 
 
 def first_call(arguments: Mapping[str, Any]) -> Call:
-    """The first call of the node in :func:`perform`, to be said ahead; the only one, where nobody is in the way."""
+    """The first call of the node in :func:`perform`, to be said ahead; the only one, where nobody is in the way.
+
+    Raises RunEndedError.
+    """
     asked = _asked(arguments)
     asked.pop("take_over", None)
     if asked.get("state") == "absent":
@@ -109,8 +112,12 @@ def first_call(arguments: Mapping[str, Any]) -> Call:
 
 
 def _asked(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """With who asks, and from where."""
-    return {"who": runs.who(), **arguments, "controller": runs.identity(), "controller_process": runs.run_process()}
+    """With who asks, and from where. Raises RunEndedError."""
+    asked = {"who": runs.who(), **arguments, "controller": runs.identity(), "controller_process": runs.run_process()}
+    if asked.get("state", "present") == "present" and not asked["controller_process"]:
+        # Reserved without it, nobody could tell that the run is dead.
+        raise RunEndedError("The run that this task belongs to has ended, so it reserves nothing any more.")
+    return asked
 
 
 def perform(node: Node, arguments: Mapping[str, Any], sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:
@@ -120,8 +127,6 @@ def perform(node: Node, arguments: Mapping[str, Any], sleep: Callable[[float], N
     state = asked.get("state", "present")
     if state == "absent":
         return node.run(MODULE, asked)
-    if state == "present" and not asked["controller_process"]:
-        raise RunEndedError("The run that this task belongs to has ended, so it reserves nothing any more.")
     return _settle(node, asked, take_over, sleep)
 
 
