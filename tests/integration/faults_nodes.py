@@ -155,8 +155,7 @@ def second_switch_waits(node: Node) -> Steps:
     with node.fault("keep_old_code"):
         node.emqx("upgrade", "--no-permanent", NEW)
         running = node.begin(version=OLD, allow_downgrade=True, timeout=90)
-        # The first tells of old code; who looks again that often has been waiting.
-        node.await_reads(4)
+        node.await_sleep()
     result = yield running.finish()
     assert result.data["actions"][0]["settled_after"] > 0, result.story
 
@@ -205,7 +204,7 @@ def two_hops(node: Node) -> Steps:
     with node.fault("keep_old_code"):
         yield {"version": "4.4.18"}
         running = node.begin(version=NEW, timeout=90)
-        node.await_reads(5)
+        node.await_sleep()
     result = yield running.finish()
     assert result.data["actions"][1]["settled_after"] > 0, result.story
 

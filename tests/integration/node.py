@@ -520,17 +520,22 @@ class Node:
         if not self.wait_for(sign.exists, seconds):
             raise AssertionError(f"the node does not switch within {seconds:g} s")
 
-    def await_reads(self, count: int, seconds: float = 180) -> None:
-        """Wait until our module has asked the node so many times."""
-        seen: set[int] = set()
+    def await_sleep(self, seconds: float = 180) -> None:
+        """Wait until our module sleeps, which it does for as long as processes run old code, and for a lock."""
 
-        def asked() -> bool:
-            modules = self.modules()
-            seen.update(process.pid for process in self.host.processes() if process.parent in modules)
-            return len(seen) >= count
+        def sleeps() -> bool:
+            return any("nanosleep" in _text_of(f"/proc/{pid}/wchan") for pid in self.modules())
 
-        if not self.wait_for(asked, seconds, 0.05):
-            raise AssertionError(f"the module asked the node {len(seen)} times within {seconds:g} s, not {count} times")
+        if not self.wait_for(sleeps, seconds, 0.05):
+            raise AssertionError(f"the module did not sleep within {seconds:g} s")
+
+
+def _text_of(path: str) -> str:
+    """A file of ``/proc``; empty where its process is gone."""
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
 
 
 def _said(process: Process) -> str:

@@ -21,11 +21,25 @@ from typing import Any
 
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom
 from ansible_collections.emqx.fleet.tests import deprecations
-from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import FakeNode
+from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import COOKIE, FakeNode
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = Path(os.environ.get("EMQX_FLEET_ANSIBLE") or Path(sys.executable).parent)
 OLD, NEW = "4.4.18", "4.4.19"
+#: Processes that stand for brokers, as long as they are known here.
+BROKERS: list[subprocess.Popen[bytes]] = []
+
+
+# The cluster is asked for reservations; the node has its own, as bytes.
+_SCRIPT = """#!/bin/sh
+[ "$1" = eval ] || {{ echo "no such thing"; exit 2; }}
+case "$2" in
+*reservations*)
+  bytes=$(od -An -v -tu1 {0}/data/fleet/run.json | tr -s ' \\n' , | sed 's/^,//; s/,$//')
+  echo "{{emqx_fleet,[{{node,'emqx@127.0.0.1'}},{{reservations,[{{'emqx@127.0.0.1',$(date +%s)000,<<$bytes>>}}]}}]}}" ;;
+*) cat {0}/answer ;;
+esac
+"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,10 @@ class Played:
 
 
 def make_node(root: Path, new: bool = True) -> FakeNode:
-    """A node that runs OLD, with NEW unpacked; its ``emqx`` command answers questions and refuses all else."""
+    """A node that runs OLD, with NEW unpacked; its ``emqx`` command answers questions and refuses all else.
+
+    Its broker is a process that listens nowhere, so that it is the command that is asked.
+    """
     node = FakeNode(root, OLD, ["4.4.17"], ["4.4.17"])
     if new:
         node.add_release(NEW, "unpacked", [OLD], [OLD])
@@ -47,9 +64,13 @@ def make_node(root: Path, new: bool = True) -> FakeNode:
     asked = "check_process_code get_all_env V=:=[{0}]".format(",".join(str(ord(sign)) for sign in NEW))
     root.joinpath("answer").write_text(node.answer(asked))
     for name in ("bin/emqx", f"bin/emqx-{OLD}"):
-        node.path(name).write_text(
-            f'#!/bin/sh\nif [ "$1" = eval ]; then cat {root}/answer; exit 0; fi\necho "no such thing"; exit 2\n'
-        )
+        node.path(name).write_text(_SCRIPT.format(root))
+    runtime = node.path("erts-13.1.5/bin/beam.smp")
+    runtime.parent.mkdir(parents=True, exist_ok=True)
+    runtime.symlink_to("/bin/sh")
+    words = ["-boot", f"{root}/releases/{OLD}/start", "-name", "emqx@127.0.0.1", "-setcookie", COOKIE]
+    # It ends with these tests, which close the pipe that it reads from.
+    BROKERS.append(subprocess.Popen([str(runtime), "-c", "read end", "--", *words], stdin=subprocess.PIPE))
     return node
 
 
