@@ -311,7 +311,8 @@ def both_ways(node: Node) -> None:
         for found in facts:
             assert (found.pop("read_by"), found.pop("read_by_reason")) == (way, why)
     for name in ("settings", "listener_answers"):
-        assert directly[1][name] == by_command[1][name] is not None, name
+        assert directly[1][name] is not None, name
+        assert directly[1][name] == by_command[1][name], name
     for name in ("clock", "uptime_seconds", "free_bytes", "invocation"):
         del directly[0][name], by_command[0][name]
     assert directly[0] == by_command[0]
