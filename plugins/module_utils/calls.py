@@ -205,8 +205,8 @@ KINDS = {
 class Call(NamedTuple):
     """One of a row: its kind, its checked arguments, and for a reading what it must find for the row to go on.
 
-    ``expect``: ``running``, ``cluster``, ``least`` and ``boots``, as :func:`readiness.is_as_planned` takes them; None
-    for nothing.
+    ``expect``: ``running``, ``cluster``, ``least``, ``boots`` and ``same``, as :func:`readiness.is_as_planned` takes
+    them; None for nothing.
     """
 
     kind: str

@@ -4,7 +4,22 @@
 
 """Whether a node is still as it was planned, told on the node itself just before its turn."""
 
-from typing import Any, Iterable, List, Mapping, Optional
+import hashlib
+import json
+from typing import Any, Dict, Iterable, List, Mapping, Optional
+
+#: What must not change while a node is watched without that somebody looks what it means.
+WATCHED = (
+    "pid",
+    "supervisor",
+    "boot",
+    "alarms",
+    "listeners",
+    "listener_answers",
+    "plugins",
+    "modules",
+    "settings",
+)
 
 
 def absent_members(facts: Mapping[str, Any], expected: Iterable[str]) -> List[str]:
@@ -19,14 +34,23 @@ def is_as_planned(
     cluster: Iterable[str],
     least: Optional[Mapping[str, int]] = None,
     boots: Optional[str] = None,
+    same: Optional[Mapping[str, str]] = None,
 ) -> bool:
     """Whether the node runs this version, and its cluster is whole; on the controller the checks tell what is not.
 
     ``least``: the smallest numbers of what the facts count, such as ``connections``. ``boots``: the version that a
-    restart must boot.
+    restart must boot. ``same``: digests (:func:`digests`) of facts that are as they were.
     """
     if facts["state"] != "running" or facts["running"] != running or absent_members(facts, cluster):
         return False
     if boots is not None and facts["boot"]["version"] != boots:
         return False
+    if same and digests(facts) != dict(same):
+        return False
     return all((facts[name] or 0) >= number for name, number in (least or {}).items())
+
+
+def digests(facts: Mapping[str, Any]) -> Dict[str, str]:
+    """A digest of each of the facts that are watched, the same on the node and on the controller."""
+    texts = {name: json.dumps(facts.get(name), sort_keys=True) for name in WATCHED}
+    return {name: hashlib.sha256(text.encode("utf-8")).hexdigest() for name, text in texts.items()}

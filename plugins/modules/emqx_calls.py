@@ -27,8 +27,8 @@ options:
       - The calls in their order. Each has C(kind), which is a module of this collection that works on a node,
         C(packages), C(remove) or C(wait), and its C(arguments).
       - With C(expect), a reading ends the row unless the node runs the version C(running), the members C(cluster)
-        of its cluster are all there, of what it counts there are at C(least) these numbers, and a restart C(boots) that
-        version; the last two only where they are given.
+        of its cluster are all there, of what it counts there are at C(least) these numbers, a restart C(boots) that
+        version, and what is watched is the C(same) by its digests; the last three only where they are given.
     type: list
     elements: dict
     required: true
@@ -146,6 +146,7 @@ _EXPECT = dict(
     cluster=dict(type="list", elements="str", required=True),
     least=dict(type="dict"),
     boots=dict(type="str"),
+    same=dict(type="dict"),
 )  # type: Dict[str, Any]
 
 

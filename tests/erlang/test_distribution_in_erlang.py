@@ -223,7 +223,6 @@ def test_a_node_of_ipv6() -> None:
         assert distribution.evaluate(found, "node().", 30) == ("atom", found.node)
 
 
-@pytest.mark.skipif(not shutil.which("epmd"), reason="there is no epmd")
 def test_a_node_with_the_port_mapper() -> None:
     """It listens at a port that only the mapper knows; this one has a port mapper of its own."""
     with socket.socket() as free:

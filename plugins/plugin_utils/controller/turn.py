@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from ansible_collections.emqx.fleet.plugins.module_utils.readiness import digests
 from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import package_sources, reservation
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Call
@@ -336,7 +337,13 @@ class Turn:
 
     def _round_row(self, turn: Mapping[str, Any]) -> list[Call]:
         waiting = [Call("wait", {"seconds": turn["seconds"]})] if turn["seconds"] else []
-        return [*waiting, self._renewal(), *([self._unnoticed()] if turn["verify"] else [])]
+        return [*waiting, self._renewal(), *([self._unchanged()] if turn["verify"] else [])]
+
+    def _unchanged(self) -> Call:
+        """A reading that ends the row where anything is otherwise than at the last look, for the checks to see now."""
+        call = self._unnoticed()
+        same = digests(self._outcome["after"] or self._facts)
+        return call._replace(expect={**(call.expect or {}), "same": same})
 
     def _unnoticed(self, boots: str | None = None) -> Call:
         """A reading that ends the row where the node itself sees that something was noticed; the checks see more."""

@@ -4,10 +4,16 @@
 
 """What a node sees by itself; that the controller's checks say the same, ``test_verdicts.py`` shows."""
 
+import json
 from typing import Any, Dict, List, Optional
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils.readiness import absent_members, is_as_planned
+from ansible_collections.emqx.fleet.plugins.module_utils.readiness import (
+    WATCHED,
+    absent_members,
+    digests,
+    is_as_planned,
+)
 
 
 def facts(**changes: Any) -> Dict[str, Any]:
@@ -64,3 +70,16 @@ def test_as_planned(
     changes: Dict[str, Any], least: Optional[Dict[str, int]], boots: Optional[str], planned: bool
 ) -> None:
     assert is_as_planned(facts(**changes), "4.4.18", ["a", "b"], least, boots) is planned
+
+
+@pytest.mark.parametrize("name", WATCHED)
+def test_whatever_changes_while_a_node_is_watched_ends_the_row(name: str) -> None:
+    """A trouble that is gone by the end of the row must have been looked at while it was there."""
+    before = facts(**{each: [each] for each in WATCHED if each != "boot"})
+    # As it comes back from the node, through JSON.
+    same = digests(json.loads(json.dumps(before)))
+    assert is_as_planned(before, "4.4.18", ["a"], same=same)
+    assert not is_as_planned(
+        dict(before, **{name: {"version": "4.4.18", "problems": ["new"]}}), "4.4.18", [], same=same
+    )
+    assert not is_as_planned(dict(before, **{name: None}), "4.4.18", [], same=same)

@@ -56,6 +56,7 @@ def test_texts_become_what_they_mean() -> None:
         "cluster": ["emqx@a1", "emqx@a2"],
         "least": None,
         "boots": None,
+        "same": None,
     }
 
 

@@ -88,6 +88,8 @@ class FakeHost:
         self.packages: set[str] = set()
         #: The rows of calls that were said ahead.
         self.said: list[list[Call]] = []
+        #: Every call that was said ahead.
+        self.said: list[Call] = []
         self._row: list[tuple[str, dict[str, Any]]] = []
         self._begun = False
 
@@ -111,6 +113,7 @@ class FakeHost:
     def ahead(self, title: str, row: Sequence[Call]) -> None:
         """What will be run next."""
         assert title
+        self.said += row
         self.said.append(list(row))
         self._row, self._begun = [(call.kind, dict(call.arguments)) for call in row], False
 

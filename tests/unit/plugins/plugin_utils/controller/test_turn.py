@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
+from ansible_collections.emqx.fleet.plugins.module_utils.readiness import digests
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import turn as turns
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.turn import Result, Turn
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
@@ -575,6 +576,17 @@ def test_watches_round_after_round_in_one_go() -> None:
     assert run.node.asked_for("renew")[0]["verify_cluster"] is False
     assert run.outcome == switched(renewed=NOW) | {"state": "soaked"}
     assert run.outcome["checks"] == []
+
+
+def test_a_round_in_which_anything_changed_ends_the_row() -> None:
+    """So that it is looked at while it lasts, and not when the row is over."""
+    run = Run(FakeHost(NEW, OLD), switched()).take("soak", rounds=rounds(10, 10))
+    expected = [call.expect for call in run.node.said if call.kind == "emqx_release_info"]
+    assert len(expected) == 2
+    for expect in expected:
+        assert expect is not None
+        assert expect["same"] == digests(read_facts(NEW, OLD))
+        assert expect["least"] == {"connections": 10, "sessions": 12, "subscriptions": 30}
 
 
 def test_a_round_that_is_not_the_last_is_no_end() -> None:
