@@ -88,8 +88,6 @@ class FakeHost:
         self.packages: set[str] = set()
         #: The rows of calls that were said ahead.
         self.said: list[list[Call]] = []
-        #: Every call that was said ahead.
-        self.said: list[Call] = []
         self._row: list[tuple[str, dict[str, Any]]] = []
         self._begun = False
 
@@ -113,7 +111,6 @@ class FakeHost:
     def ahead(self, title: str, row: Sequence[Call]) -> None:
         """What will be run next."""
         assert title
-        self.said += row
         self.said.append(list(row))
         self._row, self._begun = [(call.kind, dict(call.arguments)) for call in row], False
 

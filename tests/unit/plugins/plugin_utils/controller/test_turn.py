@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 from ansible_collections.emqx.fleet.plugins.module_utils.readiness import digests
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import turn as turns
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.turn import Result, Turn
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
@@ -581,7 +581,7 @@ def test_watches_round_after_round_in_one_go() -> None:
 def test_a_round_in_which_anything_changed_ends_the_row() -> None:
     """So that it is looked at while it lasts, and not when the row is over."""
     run = Run(FakeHost(NEW, OLD), switched()).take("soak", rounds=rounds(10, 10))
-    expected = [call.expect for call in run.node.said if call.kind == "emqx_release_info"]
+    expected = [call.expect for row in run.node.said for call in row if call.kind == "emqx_release_info"]
     assert len(expected) == 2
     for expect in expected:
         assert expect is not None
