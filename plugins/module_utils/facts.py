@@ -16,6 +16,7 @@ from ansible_collections.emqx.fleet.plugins.module_utils import (
     boot,
     listener_check,
     origin,
+    package_files,
     probe,
     unpack_trees,
     upgrade_script,
@@ -79,7 +80,8 @@ def collect(
         host=host(),
         package_manager=origin.package_manager(installation.executable),
         container=origin.container(pid),
-        packages=packages(installation),
+        packages=zips(installation.releases_dir),
+        staged_packages=zips(package_files.folder(installation.state_dir)),
         leftovers=leftovers(installation, [row["version"] for row in facts["releases"]], user),
         free_bytes=free_bytes(installation),
         devices=devices(installation),
@@ -197,10 +199,10 @@ def host() -> Dict[str, Any]:
     }
 
 
-def packages(installation: Installation) -> List[Dict[str, Any]]:
-    """Zips in ``releases/``."""
+def zips(folder: str) -> List[Dict[str, Any]]:
+    """Zips in a folder: ``name``, ``path`` and ``size`` in bytes."""
     rows = []
-    for path in sorted(glob.glob(os.path.join(glob.escape(installation.releases_dir), "*.zip"))):
+    for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*.zip"))):
         rows.append({"name": os.path.basename(path), "path": path, "size": _size(path)})
     return rows
 

@@ -7,8 +7,9 @@
 A listener stays in the broker's table when it takes no connections any more: with esockd 5.8.7, to which EMQX 4.3.18
 and 4.4.7 upgrade hot, every new TLS connection crashes before the first byte of the broker's answer.
 
-What a try costs the broker, by the sources of EMQX 4.4.18 and esockd 5.8.9: one accepted connection, which takes one
-token of ``max_conn_rate`` (1000 a second unless set) and a place below ``max_connections`` for a moment. Without an
+What a try costs the broker, by the sources of EMQX 4.4.18 and esockd 5.8.9: one accepted connection, or two where it is
+slow, each of which takes one token of ``max_conn_rate`` (1000 a second unless set) and a place below
+``max_connections`` for a moment. Without an
 MQTT CONNECT there is no client: none of the hooks run, ``connections.count`` counts a client from its CONNECT on, and
 flapping goes by client identifier. A connection that is closed in that state ends its process with ``tcp_closed``, one
 that waits for a PROXY protocol header with ``proxy_proto_close``: the listener's statistics count it, no log has it.
@@ -25,9 +26,13 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-# Seconds that one listener has for all of it, and that a broker has to end a connection that it does not want.
+# Seconds that one listener has for all of it.
 TIMEOUT = 3.0
-QUIET_SECONDS = 0.2
+# Seconds that a broker has to end a connection that it does not want: so many times what it takes for what it is asked
+# to do, within these bounds. Ending one is less work for it than answering.
+_PATIENCE = 5
+_QUIET_SECONDS = 0.05
+_LONGEST_QUIET_SECONDS = 0.2
 
 _TLS = {"ssl", "tls", "wss", "https"}
 _NO_TCP = {"udp", "dtls"}
@@ -57,7 +62,7 @@ def answers(listeners: List[Dict[str, str]], timeout: float = TIMEOUT) -> List[D
         row = dict(listener, tls=bool(words & _TLS), answers=False, reason="it was not tried in time")
         rows.append(row)
         threads.append(threading.Thread(target=_fill, args=(row, target, timeout), daemon=True))
-    deadline = time.monotonic() + timeout + 2 * QUIET_SECONDS
+    deadline = time.monotonic() + timeout + 2 * _LONGEST_QUIET_SECONDS
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -106,44 +111,61 @@ def _refusal(target: Tuple[List[str], int], tls: bool, timeout: float) -> Option
             reason = reason or "no connection to {0} port {1}: {2}".format(host, port, _words(error))
             continue
         with connection:
-            return _tls_refusal(connection, deadline) if tls else _plain_refusal(connection, deadline)
+            if tls:
+                return _tls_refusal(connection, deadline)
+            refusal, quiet = _plain_refusal(connection, deadline, _QUIET_SECONDS)
+        if refusal is None and quiet > _QUIET_SECONDS:
+            # It is slow: what it had no time for in the first one shows in a second one.
+            with socket.create_connection((host, port), _left(deadline)) as connection:
+                refusal, _unused = _plain_refusal(connection, deadline, quiet)
+        return refusal
     return reason
 
 
-def _plain_refusal(connection: socket.socket, deadline: float) -> Optional[str]:
-    """The kernel takes connections also for a program that does not; that it ends ours after us shows it at work."""
-    connection.settimeout(QUIET_SECONDS)
+def _plain_refusal(connection: socket.socket, deadline: float, quiet: float) -> Tuple[Optional[str], float]:
+    """The kernel takes connections also for a program that does not; that it ends ours after us shows it at work.
+
+    Returns with it how long the broker should have had to end the connection before us, which shows by then.
+    """
+    connection.settimeout(quiet)
     try:
         if not connection.recv(1):
-            return "it ends a new connection at once"
+            return "it ends a new connection at once", quiet
     except socket.timeout:
         pass
     except ConnectionError:
-        return "it resets a new connection at once"
+        return "it resets a new connection at once", quiet
+    asked = time.monotonic()
     try:
         connection.shutdown(socket.SHUT_WR)
         while time.monotonic() < deadline:
             connection.settimeout(_left(deadline))
             if not connection.recv(4096):
-                return None
+                return None, _quiet_after(asked)
     except socket.timeout:
         pass
     except ConnectionError:
-        return None
-    return "a new connection is not taken care of"
+        return None, _quiet_after(asked)
+    return "a new connection is not taken care of", quiet
+
+
+def _quiet_after(asked: float) -> float:
+    """How long to listen to a broker that has just done what it was asked to do at that time."""
+    return min(_LONGEST_QUIET_SECONDS, max(_QUIET_SECONDS, _PATIENCE * (time.monotonic() - asked)))
 
 
 def _tls_refusal(connection: socket.socket, deadline: float) -> Optional[str]:
     # No server name is told: what is in a certificate does not matter here, only that there is an answer.
     with _context().wrap_socket(connection, do_handshake_on_connect=False) as tls:
         tls.settimeout(_left(deadline))
+        asked = time.monotonic()
         try:
             tls.do_handshake()
         except socket.timeout:
             return "it does not answer a TLS handshake"
         except OSError as error:
             return None if _wants_certificate(tls, error) else "the TLS handshake fails: {0}".format(_words(error))
-        tls.settimeout(QUIET_SECONDS)
+        tls.settimeout(_quiet_after(asked))
         try:
             if not tls.recv(1):
                 return "it ends a new connection right after the TLS handshake"

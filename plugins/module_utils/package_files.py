@@ -20,9 +20,9 @@ from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import StateD
 _CHUNK = 1 << 20
 
 
-def folder(state_dir: StateDir) -> str:
-    """Where they lie."""
-    return os.path.join(state_dir.path, "packages")
+def folder(state_path: str) -> str:
+    """Where they lie, by the path of the node's state directory."""
+    return os.path.join(state_path, "packages")
 
 
 def bring(
@@ -38,7 +38,7 @@ def bring(
     that were sent lie. ``urls``: by name where the node fetches what is missing itself. Raises FleetError where one of
     them is not what was asked for or cannot be fetched, and where the folder cannot be written to.
     """
-    place = folder(state_dir)
+    place = folder(state_dir.path)
     changed = not os.path.isdir(place)
     missing: List[str] = []
     try:

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 from ansible_collections.emqx.fleet.plugins.module_utils import (
     boot,
     facts,
+    package_files,
     preparation,
     release_files,
     steps,
@@ -69,7 +70,7 @@ class ReleaseManager:
         self.request = request
         self.sleep = sleep
         self.state_dir = StateDir(installation.state_dir, command.user)
-        self.staging_dir = os.path.join(installation.state_dir, "packages")
+        self.staging_dir = package_files.folder(installation.state_dir)
         self.actions = []  # type: List[Dict[str, Any]]
         self.warnings = []  # type: List[str]
         self.log_errors = []  # type: List[str]

@@ -355,6 +355,11 @@ packages:
   returned: success
   type: list
   elements: dict
+staged_packages:
+  description: Zips that a run has brought to the node, in C(fleet/packages/) of its data directory, as RV(packages).
+  returned: success
+  type: list
+  elements: dict
 leftovers:
   description: What earlier upgrades left behind, with C(kind) (V(untar), V(tarball), V(binary)), C(path) and C(size).
   returned: success

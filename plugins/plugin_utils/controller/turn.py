@@ -104,6 +104,8 @@ class Turn:
         self._clock = clock
         self._changed = False
         self._diff: list[dict[str, Any]] = []
+        #: What became of sending packages, by their names.
+        self._sent: dict[str, dict[str, Any]] = {}
 
     # The phases
 
@@ -112,7 +114,13 @@ class Turn:
         reserves = outcomes.begins(self._outcome, "reserve", self._planned)
         stages = stage and self._plan["purpose"] == "upgrade" and self._planned["action"] == "upgrade"
         wish = self._wish(verify_cluster=self._planned["action"] != "none", take_over=self._settings["take_over"])
-        row = [*([reservation.first_call(wish)] if reserves else []), *(self._stage_row({}) if stages else [])]
+        if stages and (reserves or outcomes.begins(self._outcome, "stage", self._planned)):
+            self._send_ahead()
+        was_sent = not any(told.get("failed") for told in self._sent.values())
+        row = [
+            *([reservation.first_call(wish)] if reserves else []),
+            *(self._stage_row(self._received) if stages and was_sent else []),
+        ]
         self._node.ahead("Reserve the node, and stage" if stages else "Reserve the node", row)
         if reserves:
             try:
@@ -228,16 +236,17 @@ class Turn:
     # What they do
 
     def _stage(self) -> None:
-        told = self._bring({})
-        if told["missing"]:
-            received: dict[str, str] = {}
-            for hop in self._hops_with_packages():
-                name = str(hop["package"])
-                if name in told["missing"]:
-                    sent = self._must(f"Copy the package {name}", self._node.send(str(hop["path"]), name))
-                    received[name] = sent["path"]
-            self._node.ahead("Stage", self._stage_row(received))
-            self._bring(received)
+        for name, sent in self._sent.items():
+            self._must(f"Copy the package {name}", sent)
+        missing = self._bring(self._received)["missing"]
+        if missing:
+            # What the reading found was another file, or is gone.
+            hops = [hop for hop in self._hops_with_packages() if hop["package"] in missing]
+            self._sent = {
+                str(hop["package"]): self._must(f"Copy the package {hop['package']}", self._send(hop)) for hop in hops
+            }
+            self._node.ahead("Stage", self._stage_row(self._received, hops))
+            self._bring(self._received, hops)
         for place, hop in enumerate(self._planned["hops"]):
             told = self._release(f"Unpack and check {hop['version']}", hop["version"], "staged", hop)
             # What a later hop needs is there only after the ones before it.
@@ -246,21 +255,40 @@ class Turn:
                 raise _StepError("Heed the check of the first hop by the node", {"msg": gate["message"]})
         self._outcome = outcomes.advance(self._outcome, "stage")
 
-    def _bring(self, received: Mapping[str, str]) -> dict[str, Any]:
-        call = self._packages_call(received)
+    def _send_ahead(self) -> None:
+        """Send the packages that the reading did not find on the node, and that it does not fetch itself.
+
+        They come into the task's temporary directory: a node that is not had then keeps nothing of them. What fails is
+        told in the node's turn.
+        """
+        there = {(row["name"], row["size"]) for row in self._facts.get("staged_packages") or ()}
+        for hop in self._hops_with_packages():
+            if not hop["url"] and (hop["package"], hop["size"]) not in there:
+                told = self._sent[str(hop["package"])] = self._send(hop)
+                if told.get("failed"):
+                    return
+
+    def _send(self, hop: Hop) -> dict[str, Any]:
+        return self._node.send(str(hop["path"]), str(hop["package"]))
+
+    @property
+    def _received(self) -> dict[str, str]:
+        return {name: told["path"] for name, told in self._sent.items() if "path" in told}
+
+    def _bring(self, received: Mapping[str, str], hops: Sequence[Hop] | None = None) -> dict[str, Any]:
+        call = self._packages_call(received, hops)
         return self._must("Have the packages on the node", self._node.run(call.kind, dict(call.arguments)))
 
-    def _stage_row(self, received: Mapping[str, str]) -> list[Call]:
-        hops = self._planned["hops"]
+    def _stage_row(self, received: Mapping[str, str], hops: Sequence[Hop] | None = None) -> list[Call]:
         # The check of the first hop is for the controller to heed, before there is another.
         return [
-            self._packages_call(received),
-            *(self._release_call(hop["version"], "staged", hop) for hop in hops[:1]),
+            self._packages_call(received, hops),
+            *(self._release_call(hop["version"], "staged", hop) for hop in self._planned["hops"][:1]),
         ]
 
-    def _packages_call(self, received: Mapping[str, str]) -> Call:
-        """What was not sent is not looked at again."""
-        hops = [hop for hop in self._hops_with_packages() if not received or hop["package"] in received]
+    def _packages_call(self, received: Mapping[str, str], hops: Sequence[Hop] | None = None) -> Call:
+        """For the packages of these hops; of all, unless told otherwise."""
+        hops = self._hops_with_packages() if hops is None else hops
         wanted = [{"name": hop["package"], "size": hop["size"], "sha256": hop["sha256"]} for hop in hops]
         sources = self._settings.get("packages") or ()
         urls = {str(hop["package"]): package_sources.url_of(hop, sources) for hop in hops if hop["url"]}

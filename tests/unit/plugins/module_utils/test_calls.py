@@ -4,6 +4,7 @@
 
 """Calls, and rows of them: how one ends, what is written down of it, and what a second process makes of that."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -300,6 +301,21 @@ def test_check_mode_looks_and_writes_nothing(state_dir: StateDir, work: Work) ->
     assert [one.get("failed", False) for one in found] == [False, True]
     assert work.done == ["look at a", "look at b"]
     assert not os.path.exists(state_dir.path)
+
+
+def test_readings_alone_wait_for_nobody_and_leave_nothing(
+    state_dir: StateDir, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(calls.KINDS, "emqx_release_info", Kind(work, {}))
+    reading = Call("emqx_release_info", {"word": "a"})
+    assert perform(state_dir, [reading, reading], "1") == [result("a"), result("a")]
+    assert not os.path.exists(state_dir.path)
+    os.makedirs(state_dir.path)
+    with open(os.path.join(state_dir.path, "turn.json.lock"), "w", encoding="ascii") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert perform(state_dir, [reading], "2") == [result("a")]
+        with pytest.raises(FleetError):
+            perform(state_dir, [reading, *row("b")], "2")
 
 
 # What is written down of a row

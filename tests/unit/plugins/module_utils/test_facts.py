@@ -23,8 +23,8 @@ KEYS = {
     "state", "executable", "root_dir", "data_dir", "runner_user", "node", "pid", "uptime_seconds", "supervisor",
     "running", "permanent", "releases", "boot", "edition", "otp", "erts", "os", "arch", "host", "connections",
     "connection_counts", "sessions", "subscriptions", "cluster", "plugins", "modules", "alarms", "listeners",
-    "old_code", "patches", "packages", "leftovers", "free_bytes", "unwritable", "clock", "clock_offset",
-    "operation", "run", "listener_answers", "settings", "package_manager", "container",
+    "old_code", "patches", "packages", "staged_packages", "leftovers", "free_bytes", "unwritable", "clock",
+    "clock_offset", "operation", "run", "listener_answers", "settings", "package_manager", "container",
 }  # fmt: skip
 
 
@@ -218,12 +218,17 @@ def test_packages_and_leftovers(node: FakeNode) -> None:
     node.path("tmp/emqx_untar_1/lib/x").write_bytes(b"12345")
     node.path("tmp/emqx_untar_1/y").write_bytes(b"123")
     node.path("tmp/other").mkdir()
+    node.path("data/fleet/packages").mkdir(parents=True)
+    staged = node.path("data/fleet/packages/emqx-4.4.19.zip")
+    staged.write_bytes(b"123456")
+    node.path("data/fleet/packages/emqx-4.4.18.zip.part").write_bytes(b"1")
     node.path("releases/emqx-4.4.17.tar.gz").write_bytes(b"1234")
     for name in VERSIONED_BIN_FILES:
         node.path("bin", name + "-4.4.17").write_bytes(b"12")
     node.path("bin/curl-7.1.2").write_bytes(b"not ours")
     found = collect(node)
     assert found["packages"] == [{"name": package.name, "path": str(package), "size": package.stat().st_size}]
+    assert found["staged_packages"] == [{"name": "emqx-4.4.19.zip", "path": str(staged), "size": 6}]
     by_kind: Dict[str, Any] = {}
     for row in found["leftovers"]:
         by_kind.setdefault(row["kind"], []).append((row["path"], row["size"]))

@@ -146,7 +146,7 @@ def test_nothing_is_sent() -> None:
 
     with serving(read) as port:
         assert tried(port)["answers"]
-    assert received == [b""]
+    assert set(received) == {b""}
 
 
 @pytest.mark.parametrize(
@@ -163,6 +163,32 @@ def test_a_listener_that_takes_none(handler: Optional[Handler], said: str) -> No
         row = tried(port, timeout=1)
     assert not row["answers"]
     assert said in row["reason"]
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_a_slow_listener_is_given_more_time(sound: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own work takes it longer than it was listened to: what it would say then shows in a second connection."""
+    monkeypatch.setattr(listener_check, "_PATIENCE", 1000)
+    monkeypatch.setattr(listener_check, "_LONGEST_QUIET_SECONDS", 2.0)
+    taken = []  # type: List[None]
+
+    def slow(connection: socket.socket) -> None:
+        taken.append(None)
+        if sound:
+            until_it_ends(connection)
+        time.sleep(2 * listener_check._QUIET_SECONDS)
+
+    with serving(slow) as port:
+        row = tried(port, timeout=10)
+    assert row["reason"] == (None if sound else "it ends a new connection at once")
+    assert len(taken) <= 2
+
+
+def test_how_long_a_broker_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    assert [listener_check._quiet_after(100.0 - took) for took in (0.0, 0.01, 0.02, 0.03, 0.04, 1.0)] == pytest.approx(
+        [0.05, 0.05, 0.1, 0.15, 0.2, 0.2]
+    )
 
 
 def test_nobody_listens() -> None:

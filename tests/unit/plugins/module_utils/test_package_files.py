@@ -53,14 +53,14 @@ def wanted(name: str = NAME, body: bytes = BODY) -> Dict[str, Any]:
 
 
 def put(state_dir: StateDir, body: bytes, name: str = NAME) -> Path:
-    path = Path(package_files.folder(state_dir)) / name
+    path = Path(package_files.folder(state_dir.path)) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(body)
     return path
 
 
 def files(state_dir: StateDir) -> Dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path(package_files.folder(state_dir)).iterdir()}
+    return {path.name: path.read_bytes() for path in Path(package_files.folder(state_dir.path)).iterdir()}
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_what_was_sent_is_taken_in_and_hashed_on_its_way(
     sent.write_bytes(BODY)
     assert package_files.bring(state_dir, [wanted()], {NAME: str(sent)}, {}) == {"changed": True, "missing": []}
     assert (files(state_dir), hashed) == ({NAME: BODY}, [])
-    assert stat.S_IMODE(os.stat(os.path.join(package_files.folder(state_dir), NAME)).st_mode) == 0o644
+    assert stat.S_IMODE(os.stat(os.path.join(package_files.folder(state_dir.path), NAME)).st_mode) == 0o644
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_link_in_the_place_of_a_part_leads_nowhere(state_dir: StateDir, tmp_pa
 
 def test_a_folder_that_cannot_be_made(state_dir: StateDir) -> None:
     Path(state_dir.path).mkdir(parents=True)
-    Path(package_files.folder(state_dir)).write_text("x")
+    Path(package_files.folder(state_dir.path)).write_text("x")
     with pytest.raises(FleetError, match=r"The package cannot be kept in .*/packages: File exists"):
         package_files.bring(state_dir, [wanted()], {}, {})
 
@@ -292,7 +292,7 @@ def test_a_package_is_fetched_once(state_dir: StateDir, server: Server, hashed: 
     put(state_dir, OLDER)
     assert fetch(state_dir, server.url()) == {"changed": True, "missing": []}
     assert (files(state_dir), hashed) == ({NAME: BODY}, [])
-    assert stat.S_IMODE(os.stat(os.path.join(package_files.folder(state_dir), NAME)).st_mode) == 0o644
+    assert stat.S_IMODE(os.stat(os.path.join(package_files.folder(state_dir.path), NAME)).st_mode) == 0o644
     assert fetch(state_dir, server.url()) == {"changed": False, "missing": []}
     assert (server.asked, hashed) == (["/" + NAME], [NAME])
 

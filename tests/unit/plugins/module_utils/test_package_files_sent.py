@@ -52,14 +52,14 @@ def sent(tmp_path: Path) -> Path:
 
 def place(state_dir: StateDir, content: bytes = CONTENT) -> Path:
     """Have a package lie in the folder."""
-    path = Path(folder(state_dir), NAME)
+    path = Path(folder(state_dir.path), NAME)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     return path
 
 
 def files(state_dir: StateDir) -> List[str]:
-    return sorted(os.listdir(folder(state_dir)))
+    return sorted(os.listdir(folder(state_dir.path)))
 
 
 def test_what_is_there_as_a_whole_is_not_missing(state_dir: Given) -> None:
@@ -75,14 +75,14 @@ def test_what_is_there_in_another_size_or_with_other_content_is_missing(state_di
 
 
 def test_what_is_no_file_is_missing(state_dir: Given) -> None:
-    Path(folder(state_dir), NAME).mkdir(parents=True)
+    Path(folder(state_dir.path), NAME).mkdir(parents=True)
     assert bring(state_dir, WANTED, {})["missing"] == [NAME]
 
 
 def test_what_is_not_there_is_missing_and_the_folder_is_made(state_dir: Given) -> None:
     more = dict(WANTED[0], name="other.zip")
     assert bring(state_dir, [*WANTED, more], {}) == {"changed": True, "missing": [NAME, "other.zip"]}
-    assert stat.S_IMODE(os.stat(folder(state_dir)).st_mode) == 0o755
+    assert stat.S_IMODE(os.stat(folder(state_dir.path)).st_mode) == 0o755
     assert state_dir.given == ["fleet", "packages"]
     assert bring(state_dir, [], {}) == {"changed": False, "missing": []}
 
@@ -98,7 +98,7 @@ def strict_umask() -> Iterator[None]:
 @pytest.mark.usefixtures("strict_umask")
 def test_what_was_sent_is_taken_in(state_dir: Given, sent: Path) -> None:
     assert bring(state_dir, WANTED, {NAME: str(sent)}) == {"changed": True, "missing": []}
-    path = Path(folder(state_dir), NAME)
+    path = Path(folder(state_dir.path), NAME)
     assert path.read_bytes() == CONTENT
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert path.stat().st_uid == os.geteuid()
@@ -160,7 +160,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(
 
     monkeypatch.setattr(package_files, "_read", fill)
     error = refused(state_dir, {NAME: str(sent)})
-    assert error.message == "The package cannot be kept in {0}: No space left on device.".format(folder(state_dir))
+    assert error.message == "The package cannot be kept in {0}: No space left on device.".format(folder(state_dir.path))
     assert error.hint == HINT
     assert (path.read_bytes(), files(state_dir)) == (b"old", [NAME])
 
@@ -176,15 +176,15 @@ def test_a_folder_that_cannot_be_written_to_is_told(
 
     monkeypatch.setattr(os, "replace", refuse)
     told = refused(state_dir, {NAME: str(sent)})
-    assert told.message == "The package cannot be kept in {0}: {1}.".format(folder(state_dir), error.strerror)
+    assert told.message == "The package cannot be kept in {0}: {1}.".format(folder(state_dir.path), error.strerror)
     assert files(state_dir) == [NAME]
 
 
 def test_a_file_in_the_place_of_the_folder_is_told(state_dir: Given) -> None:
     state_dir.create()
-    Path(folder(state_dir)).write_text("x")
+    Path(folder(state_dir.path)).write_text("x")
     error = refused(state_dir, {})
-    assert error.message == "The package cannot be kept in {0}: File exists.".format(folder(state_dir))
+    assert error.message == "The package cannot be kept in {0}: File exists.".format(folder(state_dir.path))
     assert error.hint == HINT
 
 

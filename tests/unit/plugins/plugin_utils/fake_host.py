@@ -59,6 +59,7 @@ def read_facts(running: str = OLD, permanent: str | None = None, **changes: Any)
         data_dir="/var/lib/emqx",
         runner_user="emqx",
         leftovers=[],
+        staged_packages=[],
     )
     facts.update(changes)
     return facts

@@ -64,12 +64,14 @@ def two_hops() -> Plan:
 class Run:
     """One node, its outcome, and turns that it is given."""
 
-    def __init__(self, node: FakeHost, outcome: Outcome, plan: Plan | None = None, **settings: Any) -> None:
+    def __init__(
+        self, node: FakeHost, outcome: Outcome, plan: Plan | None = None, staged: Sequence[Any] = (), **settings: Any
+    ) -> None:
         self.node = node
         self.outcome = outcome
         self.plan = plan or one()
         self.settings = make_settings(verify_seconds=0, **settings)
-        self.facts = node.facts()
+        self.facts = {**node.facts(), "staged_packages": list(staged)}
         self.slept: list[float] = []
         self.message = ""
         self.changed = False
@@ -189,7 +191,6 @@ def test_stages_all_packages_and_then_unpacks_them() -> None:
     run = Run(FakeHost(OLDER), at("reserved"), two_hops()).take("stage")
     names = ("emqx-4.4.18.zip", "emqx-4.4.19.zip")
     assert run.node.asked == [
-        ("packages", {"packages": wanted(OLD, NEW), "received": {}}),
         *(("send", {"source": f"/packages/{name}", "name": name}) for name in names),
         ("packages", {"packages": wanted(OLD, NEW), "received": {name: f"/tmp/{name}" for name in names}}),
         *(
@@ -202,20 +203,57 @@ def test_stages_all_packages_and_then_unpacks_them() -> None:
     assert (run.changed, run.message) == (True, "")
 
 
+def there(*rows: tuple[str, int]) -> list[dict[str, Any]]:
+    """Packages that the reading found on the node, with their sizes."""
+    return [{"name": name, "path": f"{PACKAGES}/{name}", "size": size} for name, size in rows]
+
+
 def test_sends_only_what_is_not_there() -> None:
     node = FakeHost(OLDER)
     node.packages = {f"emqx-{OLD}.zip"}
-    run = Run(node, at("reserved"), two_hops()).take("stage")
-    assert [step for step in node.steps if step.startswith("send")] == [f"send emqx-{NEW}.zip"]
+    run = Run(node, at("reserved"), two_hops(), staged=there((f"emqx-{OLD}.zip", 1))).take("stage")
+    assert node.steps == [f"send emqx-{NEW}.zip", "packages", f"staged {OLD}", f"staged {NEW}"]
+    (asked,) = node.asked_for("packages")
+    assert asked["received"] == {f"emqx-{NEW}.zip": f"/tmp/emqx-{NEW}.zip"}
+    assert asked["packages"] == wanted(OLD, NEW), "what is there is held against its digest"
     assert run.outcome["state"] == "staged"
 
 
-def test_what_is_there_is_not_looked_at_again_once_the_rest_was_sent() -> None:
+def test_what_is_there_with_another_size_is_sent() -> None:
+    run = Run(FakeHost(), at("planned"), staged=there((f"emqx-{NEW}.zip", 2))).take("stage")
+    assert run.node.steps == [f"send emqx-{NEW}.zip", "reserve", "packages", f"staged {NEW}"]
+
+
+def test_what_is_there_with_another_digest_is_sent_in_the_end() -> None:
     node = FakeHost(OLDER)
-    node.packages = {f"emqx-{OLD}.zip"}
-    Run(node, at("reserved"), two_hops()).take("stage")
+    node.packages = {f"emqx-{NEW}.zip"}
+    staged = there((f"emqx-{OLD}.zip", 1), (f"emqx-{NEW}.zip", 1))
+    run = Run(node, at("planned"), two_hops(), staged=staged).take("stage")
+    unpacked = [f"staged {OLD}", f"staged {NEW}"]
+    assert node.steps == ["reserve", "packages", f"send emqx-{OLD}.zip", "packages", *unpacked]
     asked = [[row["name"] for row in call["packages"]] for call in node.asked_for("packages")]
-    assert asked == [[f"emqx-{OLD}.zip", f"emqx-{NEW}.zip"], [f"emqx-{NEW}.zip"]]
+    assert asked == [[f"emqx-{OLD}.zip", f"emqx-{NEW}.zip"], [f"emqx-{OLD}.zip"]], "the rest is not looked at again"
+    assert run.outcome["state"] == "staged"
+
+
+@pytest.mark.parametrize("sending", [REFUSED, LOST])
+def test_a_package_that_cannot_be_sent_fails_the_node_in_stage(sending: dict[str, Any]) -> None:
+    run = Run(FakeHost(OLDER, **{f"send emqx-{OLD}.zip": sending}), at("planned"), two_hops()).take("stage")
+    assert run.node.steps == [f"send emqx-{OLD}.zip", "reserve", "evidence"]
+    assert (run.failure["phase"], run.failure["task"]) == ("stage", f"Copy the package emqx-{OLD}.zip")
+
+
+def test_a_package_that_cannot_be_sent_once_it_turned_out_to_be_another_fails_the_node_in_stage() -> None:
+    node = FakeHost(**{f"send emqx-{NEW}.zip": REFUSED})
+    run = Run(node, at("planned"), staged=there((f"emqx-{NEW}.zip", 1))).take("stage")
+    assert node.steps == ["reserve", "packages", f"send emqx-{NEW}.zip", "evidence"]
+    assert (run.failure["phase"], run.failure["task"]) == ("stage", f"Copy the package emqx-{NEW}.zip")
+
+
+def test_the_run_goes_on_where_it_was_in_its_first_packages() -> None:
+    """Nothing is sent to a node that has been staged."""
+    run = Run(FakeHost(), at("staged")).take("stage")
+    assert run.node.steps == []
 
 
 SHA = "ab" * 32
@@ -263,14 +301,10 @@ def test_a_package_that_cannot_be_fetched_fails_the_node_in_stage() -> None:
 
 def test_reserves_and_stages_in_one_go() -> None:
     run = Run(FakeHost(), at("planned")).take("stage")
-    assert run.node.steps == ["reserve", "packages", f"send emqx-{NEW}.zip", "packages", f"staged {NEW}"]
+    assert run.node.steps == [f"send emqx-{NEW}.zip", "reserve", "packages", f"staged {NEW}"]
     assert run.outcome["state"] == "staged"
     assert run.outcome["renewed"] == NOW
-    assert run.node.executions == 2
-    node = FakeHost()
-    node.packages = {f"emqx-{NEW}.zip"}
-    assert Run(node, at("planned")).take("stage").node.steps == ["reserve", "packages", f"staged {NEW}"]
-    assert node.executions == 1
+    assert run.node.executions == 1
 
 
 @pytest.mark.parametrize("plan", [one("commit"), one("none", unfinished_run=True), dict(one(), purpose="rollback")])
@@ -279,9 +313,9 @@ def test_reserves_alone_where_there_is_nothing_to_stage(plan: Any) -> None:
     assert (run.node.steps, run.outcome["state"]) == (["reserve"], "reserved")
 
 
-def test_a_node_that_was_not_had_gets_no_packages() -> None:
+def test_a_node_that_was_not_had_keeps_no_packages() -> None:
     run = Run(FakeHost(reserve=REFUSED), at("planned")).take("stage")
-    assert (run.node.steps, run.failure["phase"]) == (["reserve"], "reserve")
+    assert (run.node.steps, run.failure["phase"]) == ([f"send emqx-{NEW}.zip", "reserve"], "reserve")
 
 
 def test_a_release_that_only_the_node_has_needs_no_package() -> None:
@@ -792,7 +826,6 @@ STEPS: dict[str, tuple[Outcome, str, list[tuple[str, str]]]] = {
         at("reserved"),
         OLDER,
         [
-            ("packages", "Have the packages on the node"),
             (f"send emqx-{OLD}.zip", f"Copy the package emqx-{OLD}.zip"),
             (f"send emqx-{NEW}.zip", f"Copy the package emqx-{NEW}.zip"),
             ("packages", "Have the packages on the node"),
@@ -864,9 +897,8 @@ def test_the_steps_of_a_phase(phase: str) -> None:
     given_up = ["give up"] if phase == "commit" else []
     assert run.node.steps == [*(step for step, _task in STEPS[phase][2]), *given_up]
     assert run.outcome["failure"] is None
-    # The first packages are sent in between; of several hops each but the first, and a commit of its own, come by
-    # themselves.
-    assert run.node.executions == {"stage": 3, "switch": 2}.get(phase, 1)
+    # Of several hops each but the first, and a commit of its own, come by themselves.
+    assert run.node.executions == {"stage": 2, "switch": 2}.get(phase, 1)
 
 
 def failing_steps() -> Sequence[Any]:
