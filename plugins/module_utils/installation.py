@@ -4,6 +4,7 @@
 
 """Where an EMQX installation is and what its files say, without running any command."""
 
+import functools
 import glob
 import os
 import pwd
@@ -52,7 +53,7 @@ def parse_vars(text: str, root_dir: str) -> Dict[str, str]:
     is understood as ``root_dir``. A variable that needs another command, or one built on such a variable, is left out:
     its text is not its value.
     """
-    return _read_vars(text, root_dir)[0]
+    return dict(_read_vars(text, root_dir)[0])
 
 
 def assigned_name(line: str) -> Optional[str]:
@@ -61,8 +62,9 @@ def assigned_name(line: str) -> Optional[str]:
     return found.group(1) if found else None
 
 
+@functools.lru_cache(maxsize=8)
 def _read_vars(text: str, root_dir: str) -> Tuple[Dict[str, str], Dict[str, str]]:
-    """Values by name, and by name the lines whose values only a shell could tell."""
+    """Values by name, and by name the lines whose values only a shell could tell. They are not to be changed."""
     values = {_ROOT: root_dir}
     unknown = {}  # type: Dict[str, str]
     for line in text.splitlines():
@@ -337,9 +339,13 @@ class Installation:
                 continue
             try:
                 with open("/proc/{0}/cmdline".format(entry), "rb") as stream:
-                    argv = stream.read().decode("utf-8", "replace").split("\0")
+                    command_line = stream.read()
             except OSError:
                 continue
+            if b"\0-boot\0" not in command_line:
+                # There may be thousands of other processes.
+                continue
+            argv = command_line.decode("utf-8", "replace").split("\0")
             # EMQX 4.3 and 4.4 have the virtual machine call itself by the node's name.
             if not (os.path.basename(argv[0]).startswith("beam") or _comm(entry).startswith("beam")):
                 continue
