@@ -66,6 +66,8 @@ def collect(
     else:
         facts = _of_files(installation, patch_paths, pid)
         facts["state"] = "stopped" if pid is None else "unreachable"
+    # Mostly waiting, which everything else is done meanwhile.
+    tried = listener_check.begin(facts["listeners"]) if node and verification else None
     # The node's order means nothing; with one of ours, a table that did not change reads the same.
     facts["releases"] = sorted(facts["releases"], key=lambda row: str(row["version"]))
     user = installation.runner_user(pid)
@@ -89,9 +91,6 @@ def collect(
         dry_check=node.dry_check(check_version) if node and check_version else None,
         unpacks_in_switch=upgrade_script.read(installation).unpacks_in_switch,
         settings=node.settings if node else None,
-        listener_answers=listener_check.answers(facts["listeners"]) if node and verification else None,
-        clock=time.time(),
-        clock_offset=None,
         operation=state_dir.operation() if state_dir else None,
         run=state_dir.run() if state_dir else None,
         journal=state_dir.journal() if state_dir else [],
@@ -102,6 +101,7 @@ def collect(
         read_text(installation.release_file(facts["running"] or facts["boot"]["version"] or "", "BUILT_ON"))
     )
     facts.update(os=built_for.os, arch=built_for.arch)
+    facts.update(listener_answers=tried() if tried else None, clock=time.time(), clock_offset=None)
     return facts, asked.result
 
 

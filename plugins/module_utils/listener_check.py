@@ -24,7 +24,7 @@ import socket
 import ssl
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 # Seconds that one listener has for all of it.
 TIMEOUT = 3.0
@@ -46,11 +46,17 @@ _PLACE = re.compile(r"^\[[^\]]*\] | \(_ssl\.c:\d+\)$")
 
 
 def answers(listeners: List[Dict[str, str]], timeout: float = TIMEOUT) -> List[Dict[str, Any]]:
-    """Try every TCP listener once, all at the same time.
+    """Try every TCP listener once, all at the same time; see :func:`begin`."""
+    return begin(listeners, timeout)()
 
-    ``listeners``: as in NodeFacts, ``protocol`` and ``listen_on``. Returns one row a listener, in their order, with
-    ``protocol``, ``listen_on``, ``tls``, ``answers`` and ``reason`` (null or a few words). Listeners of UDP and DTLS,
-    and those whose address is not understood, are left out. Takes not much longer than ``timeout`` seconds altogether.
+
+def begin(listeners: List[Dict[str, str]], timeout: float = TIMEOUT) -> Callable[[], List[Dict[str, Any]]]:
+    """Begin to try every TCP listener once, all at the same time; gives what waits for the answers.
+
+    ``listeners``: as in NodeFacts, ``protocol`` and ``listen_on``. The answers are one row a listener, in their order,
+    with ``protocol``, ``listen_on``, ``tls``, ``answers`` and ``reason`` (null or a few words). Listeners of UDP and
+    DTLS, and those whose address is not understood, are left out. Takes not much longer than ``timeout`` seconds
+    altogether.
     """
     rows = []  # type: List[Dict[str, Any]]
     threads = []
@@ -65,10 +71,14 @@ def answers(listeners: List[Dict[str, str]], timeout: float = TIMEOUT) -> List[D
     deadline = time.monotonic() + timeout + 2 * _LONGEST_QUIET_SECONDS
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    # Copies: a thread that is late must not change what was returned.
-    return [dict(row) for row in rows]
+
+    def wait() -> List[Dict[str, Any]]:
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        # Copies: a thread that is late must not change what was returned.
+        return [dict(row) for row in rows]
+
+    return wait
 
 
 def address(listen_on: str) -> Optional[Tuple[List[str], int]]:

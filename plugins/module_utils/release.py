@@ -76,6 +76,7 @@ class ReleaseManager:
         self.log_errors = []  # type: List[str]
         self._before = None  # type: Optional[Dict[str, Any]]
         self._now = {}  # type: Dict[str, Any]
+        self._read_position = None  # type: Optional[Position]
         # What the last command that changed something said of a failure.
         self._last_word = ""
         # Of the last question that the node did not answer.
@@ -484,6 +485,7 @@ class ReleaseManager:
         self._now, result = facts.collect(
             self.installation, self.command, check_version=self.request.version, old_code=old_code
         )
+        self._read_position = None
         if self._now["state"] != "running":
             # A node that surely is stopped costs no command.
             self._last_output = self.command.output(result) if result else [self._now["read_by_reason"]]
@@ -492,6 +494,12 @@ class ReleaseManager:
             self._before = self._now
 
     def _position(self) -> Position:
+        """Where the node was when it was last read."""
+        if self._read_position is None:
+            self._read_position = self._find_position()
+        return self._read_position
+
+    def _find_position(self) -> Position:
         version = self.request.version
         now = self._now
         position = Position(

@@ -4,9 +4,10 @@
 
 """Reading an unpacked release: whether it is whole, and from where its relup can be reached."""
 
+import functools
 import os
 import zipfile
-from typing import List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from ansible_collections.emqx.fleet.plugins.module_utils import package as packages
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import ErlangTermError
@@ -28,10 +29,16 @@ def read_relup(installation: Installation, version: str) -> Optional[Relup]:
     """The relup of an unpacked release; None where it has none or one that cannot be read."""
     try:
         with open(installation.release_file(version, "relup"), "rb") as stream:
-            found = packages.read_relup(stream.read(packages.MAX_RELUP_BYTES))
+            found = _parsed(stream.read(packages.MAX_RELUP_BYTES))
     except (OSError, ErlangTermError):
         return None
     return Relup(found["upgrade_from"], found["downgrade_to"]) if found["target"] == version else None
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(data: bytes) -> Dict[str, Any]:
+    """A relup is looked at several times in a turn, and one of EMQX has instructions for some twenty versions."""
+    return packages.read_relup(data)
 
 
 def relup_leads(installation: Installation, source: str, target: str) -> bool:

@@ -8,7 +8,7 @@ import contextlib
 import json
 import socket
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import pytest
 from ansible_collections.emqx.fleet.plugins.module_utils import facts, listener_check
@@ -83,10 +83,15 @@ def test_what_only_a_verification_compares(node: FakeNode) -> None:
 
 def test_a_plan_knocks_at_no_door(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
     tries: List[Any] = []
-    monkeypatch.setattr(listener_check, "answers", tries.append)
+
+    def begin(listeners: Any) -> Callable[[], List[Any]]:
+        tries.append(listeners)
+        return lambda: ["told at the end"]
+
+    monkeypatch.setattr(listener_check, "begin", begin)
     collect(node)
     assert tries == []
-    collect(node, verification=True)
+    assert collect(node, verification=True)["listener_answers"] == ["told at the end"]
     assert tries == [[{"protocol": "mqtt:tcp", "listen_on": "1883"}]]
 
 
