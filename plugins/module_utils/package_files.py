@@ -12,7 +12,6 @@ import hashlib
 import os
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
-from ansible_collections.emqx.fleet.plugins.module_utils import download
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import NOT_STARTED, FleetError
 from ansible_collections.emqx.fleet.plugins.module_utils.package import sha256_file
 from ansible_collections.emqx.fleet.plugins.module_utils.state_dir import StateDir
@@ -82,6 +81,9 @@ def _read(path: str) -> Iterator[bytes]:
 
 def _fetched(state_dir: StateDir, package: Mapping[str, Any], url: str) -> Iterator[bytes]:
     """The pieces of a download, which may take longer than the lease of a run that waits for it."""
+    # Few nodes fetch anything, and what it takes is a part of every start of a module.
+    from ansible_collections.emqx.fleet.plugins.module_utils import download
+
     for chunk in download.chunks(package["name"], url, package["size"]):
         state_dir.keep_reserved()
         yield chunk
