@@ -29,9 +29,9 @@ endif
 # Fast, and all of them are run even if one fails.
 CHECK_STAGES := unit lint types format ruff lint-shell documents
 # Up to the first that fails. `leftovers` stays last, and alone.
-TEST_STAGES := $(CHECK_STAGES) integration molecule matrix contract sanity lab unit-broker-side demo-test rounds galaxy leftovers
+TEST_STAGES := $(CHECK_STAGES) integration molecule matrix contract sanity lab unit-broker-side demo-test galaxy leftovers
 # What chance has a part in or repeats what `make test` shows elsewhere, and what takes very long.
-SOAK_STAGES := other-rounds every-python no-nodes long-tests
+SOAK_STAGES := other-rounds every-python with-molecule no-nodes long-tests
 
 # Options for pytest, as in `make unit PYTEST="-k relup -x"`.
 PYTEST ?=
@@ -108,12 +108,6 @@ unit-broker-side: setup ## unit tests of what runs on the brokers, under the old
 
 ##@ Parts of test
 
-# The same cases each time; EMQX_FLEET_SEED=N has them try others.
-.PHONY: rounds
-rounds: setup ## the unit tests that chance has a part in, with three times as many cases
-	@EMQX_FLEET_ROUNDS=3 $(PYTEST_COMMAND) tests/unit -m rounds -n 2 \
-	  $(if $(EMQX_FLEET_SEED),--hypothesis-seed=$(EMQX_FLEET_SEED)) $(PYTEST)
-
 .PHONY: sanity
 sanity: setup ## ansible-test sanity
 	@scripts/sanity
@@ -135,7 +129,7 @@ integration: setup install broker ## modules, roles and playbooks, against test 
 	@$(PYTEST_COMMAND) tests/integration --ignore tests/integration/no_nodes $(PYTEST)
 
 .PHONY: molecule
-molecule: setup install broker ## the scenarios in extensions/molecule, but those that `make matrix` plays
+molecule: setup install broker ## the scenarios in extensions/molecule but those that `make matrix` plays; a few by molecule itself
 	@$(PYTHON) scripts/scenarios.py
 
 .PHONY: matrix
@@ -167,8 +161,12 @@ other-rounds: setup ## with soak: cases that nobody has seen, ten times as many 
 	  EMQX_FLEET_SEED=$$seed EMQX_FLEET_ROUNDS=10 $(PYTEST_COMMAND) tests/unit -m rounds -n 2 --hypothesis-seed=$$seed $(PYTEST)
 
 .PHONY: every-python
-every-python: setup ## with soak: unit tests of what runs on the brokers, under every Python
-	@scripts/unit-broker-side --all
+every-python: setup broker ## with soak: unit tests of what runs on the brokers, and `make matrix`, under every Python
+	@scripts/unit-broker-side --all && $(PYTHON) scripts/matrix.py --every-python
+
+.PHONY: with-molecule
+with-molecule: setup install broker ## with soak: `make molecule` by molecule itself
+	@$(PYTHON) scripts/scenarios.py --with-molecule
 
 # BENCH=window,plan takes some of them; BENCH_OPTIONS=--write-docs puts the figures into docs/performance.md.
 .PHONY: bench

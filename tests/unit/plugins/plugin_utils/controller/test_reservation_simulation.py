@@ -29,7 +29,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reser
 from ansible_collections.emqx.fleet.tests.unit.plugins.rounds import more, seeds
 
 LEASE = 120.0
-#: Worlds of most of the tests; `make rounds` makes more of them.
+#: Worlds of most of the tests; `make other-rounds` makes more of them.
 ROUNDS = 40
 
 pytestmark = more
