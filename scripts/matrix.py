@@ -5,8 +5,9 @@
 For each release, in an environment of its own under `.build/matrix`: all playbooks pass a syntax check, all plugins
 have readable documentation, and `emqx_release_info` runs under the oldest and the newest Python of this machine that
 the release can manage, with `--every-python` under each of them. There is no broker at the path it is given, so what is
-asked of it is a failure in its own words rather than in Python's. Under the oldest and the newest release the integration tests that need no node are run, and two scenarios of
-`extensions/molecule` are played: one of ordinary trouble, in the end with everything committed, and one that goes back.
+asked of it is a failure in its own words rather than in Python's. Under the oldest and the newest release the
+integration tests that need no node are run, and two scenarios of `extensions/molecule` are played: one of ordinary
+trouble, in the end with everything committed, and one that goes back.
 Two releases are tried at a time. One that no Python of this machine can run is left out, but for those two.
 """
 

@@ -17,7 +17,6 @@ sys.path.insert(0, str(HERE))
 
 from harness import Scenario  # noqa: E402 -- the folder is not a place that Python looks in
 
-
 #: What molecule does one after the other, by `test_sequence` in its configuration.
 TEST = ("create", "converge", "verify", "destroy")
 
@@ -48,7 +47,7 @@ def _is_done(scenario: Scenario, module: ModuleType, name: str, step: str) -> bo
             scenario.destroy()
         else:
             getattr(module, step)(scenario)
-    except Exception:
+    except Exception:  # noqa: BLE001 -- whatever it is, the lab is taken down after it
         failure = f"{name}: {step} failed\n{traceback.format_exc()}"
         scenario.keep_failure(failure)
         print(failure, file=sys.stderr)

@@ -17,7 +17,7 @@ from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Erl
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.package_maker import NAME, RELUP, make
 from ansible_collections.emqx.fleet.tests.unit.plugins.rounds import TIMES, more
 
-#: How often parts of swollen relups are repeated. To watch the memory of such takes long: they swell in `make other-rounds`.
+#: How often parts of swollen relups are repeated. To watch the memory of such takes long: `make other-rounds` does.
 MANY = min(6000 * TIMES, 60000)
 #: Bytes that one sample may take at its worst. Samples are small; the reader's own buffers are of some 100 KB.
 MEMORY = 48 * 1024 * 1024
