@@ -14,6 +14,9 @@ PYTHON := $(BUILD)/venv/bin/python
 export PATH := $(BUILD)/venv/bin:$(PATH)
 # A virtual environment of the caller's would lead tools astray.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# These, which images of containers set, make every start of Python slow: it compiles all that it imports, and reads a
+# module of Ansible's byte by byte where connections are pipelined.
+unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 # Whoever runs playbooks here runs the collection as it is shipped: built and installed.
 export ANSIBLE_COLLECTIONS_PATH := $(BUILD)/collections
 # Not a folder that all of the machine's test runs share, each clearing what others left there.

@@ -119,6 +119,10 @@ class Node:
         settings: Mapping[str, Any],
     ) -> None:
         self._action = action
+        # A Python that shall not buffer reads its program byte by byte where that comes through the connection, which
+        # takes it as long as everything else. Set to nothing it is as if it were not set.
+        task = action._task  # pylint: disable=protected-access
+        task.environment = [*(task.environment or []), {"PYTHONUNBUFFERED": ""}]
         self._task_vars = task_vars
         self._executable = settings.get("executable") or None
         self.reconnect_timeout = float(settings.get("reconnect_timeout") or 0)

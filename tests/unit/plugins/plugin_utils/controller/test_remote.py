@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -179,6 +180,7 @@ class Host(Line):
     def __init__(self, *answers: Any) -> None:
         super().__init__(*answers)
         self._shell = Shell()
+        self._task = SimpleNamespace(environment=[{"LC_ALL": "C"}])
         #: What was done about files: places that were made, files that were sent, files that were given.
         self.files: list[tuple[Any, ...]] = []
 
@@ -227,6 +229,14 @@ def test_a_module_is_given_what_is_not_left_out() -> None:
         }
     ]
     assert arguments["package"] is None
+
+
+@pytest.mark.parametrize("environment", [None, [], [{"LC_ALL": "C"}], [{"PYTHONUNBUFFERED": "1"}]])
+def test_python_buffers_what_it_reads_from_a_connection(environment: Any) -> None:
+    host = Host({"changed": True})
+    host._task = SimpleNamespace(environment=environment)
+    host.node()
+    assert host._task.environment == [*(environment or []), {"PYTHONUNBUFFERED": ""}]
 
 
 def test_every_module_is_told_where_the_command_is() -> None:
