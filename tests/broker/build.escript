@@ -65,8 +65,14 @@ otp_app(App, Stage) ->
 
 strip(Dir) ->
     %% The release handler compares the version in the attributes.
-    {ok, _} = beam_lib:strip_files(filelib:wildcard(filename:join(Dir, "ebin/*.beam")), ["Attr"]),
-    ok.
+    Files = filelib:wildcard(filename:join(Dir, "ebin/*.beam")),
+    {ok, _} = beam_lib:strip_files(Files, ["Attr"]),
+    lists:foreach(fun inflate/1, Files).
+
+%% What was stripped is compressed, and every virtual machine would inflate it at its start.
+inflate(File) ->
+    {ok, Compressed} = file:read_file(File),
+    ok = file:write_file(File, zlib:gunzip(Compressed)).
 
 copy(From, To) ->
     ok = filelib:ensure_dir(To),

@@ -31,6 +31,8 @@ options(Args) ->
 connect({_Release, _NameType, Node, Cookie}) ->
     [_, Host] = string:split(atom_to_list(Node), "@"),
     Own = list_to_atom("emqx_upgrade" ++ os:getpid() ++ "@" ++ Host),
+    %% Loading OpenSSL takes longer than most else here; where it is not to be had, net_kernel draws lots without it.
+    _ = code:del_path(crypto),
     {ok, _} = net_kernel:start(Own, #{name_domain => longnames, dist_listen => false, hidden => true}),
     erlang:set_cookie(node(), Cookie),
     case net_adm:ping(Node) of
