@@ -9,12 +9,12 @@ and 4.4.7 upgrade hot, every new TLS connection crashes before the first byte of
 
 What a try costs the broker, by the sources of EMQX 4.4.18 and esockd 5.8.9: one accepted connection, or two where it is
 slow, each of which takes one token of ``max_conn_rate`` (1000 a second unless set) and a place below
-``max_connections`` for a moment. Without an
-MQTT CONNECT there is no client: none of the hooks run, ``connections.count`` counts a client from its CONNECT on, and
-flapping goes by client identifier. A connection that is closed in that state ends its process with ``tcp_closed``, one
-that waits for a PROXY protocol header with ``proxy_proto_close``: the listener's statistics count it, no log has it.
-What is logged as an error, as for any such client, is a TLS handshake that fails for want of a client certificate, and
-an address that the listener's access rules refuse. The connection is closed by us, so no time-out of the broker's runs.
+``max_connections`` for a moment. Without an MQTT CONNECT there is no client: none of the hooks run,
+``connections.count`` counts a client from its CONNECT on, and flapping goes by client identifier. A connection that is
+closed in that state ends its process with ``tcp_closed``, one that waits for a PROXY protocol header with
+``proxy_proto_close``: the listener's statistics count it, no log has it. What is logged as an error, as for any such
+client, is a TLS handshake that fails for want of a client certificate, and an address that the listener's access rules
+refuse. The connection is closed by us, so no time-out of the broker's runs.
 """
 
 import contextlib

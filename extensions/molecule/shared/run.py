@@ -17,12 +17,12 @@ sys.path.insert(0, str(HERE))
 
 from harness import Scenario  # noqa: E402 -- the folder is not a place that Python looks in
 
-#: What molecule does one after the other, by `test_sequence` in its configuration.
-TEST = ("create", "converge", "verify", "destroy")
+#: What molecule does one after the other, by `test_sequence` in its configuration, before it destroys.
+TEST = ("create", "converge", "verify")
 
 
 def main() -> int:
-    """Do it; after a step that failed, `test` goes on with what takes the lab down."""
+    """Do it; `test` takes the lab down whatever became of the steps, and what failed ends it all the same."""
     name, wanted = sys.argv[1:]
     scenario = Scenario(name)
     spec = importlib.util.spec_from_file_location("scenario", HERE.parent / name / "scenario.py")
@@ -30,14 +30,16 @@ def main() -> int:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    failed = False
-    for step in TEST if wanted == "test" else (wanted,):
-        if not failed or step == "destroy":
-            failed |= not _is_done(scenario, module, name, step)
-    return int(failed)
+    try:
+        for step in TEST if wanted == "test" else (wanted,):
+            _do(scenario, module, name, step)
+    finally:
+        if wanted == "test":
+            _do(scenario, module, name, "destroy")
+    return 0
 
 
-def _is_done(scenario: Scenario, module: ModuleType, name: str, step: str) -> bool:
+def _do(scenario: Scenario, module: ModuleType, name: str, step: str) -> None:
     """Do a step; an assertion that fails ends it with its message, which is kept for the end of the whole run."""
     started = time.monotonic()
     try:
@@ -47,13 +49,10 @@ def _is_done(scenario: Scenario, module: ModuleType, name: str, step: str) -> bo
             scenario.destroy()
         else:
             getattr(module, step)(scenario)
-    except Exception:  # noqa: BLE001 -- whatever it is, the lab is taken down after it
-        failure = f"{name}: {step} failed\n{traceback.format_exc()}"
-        scenario.keep_failure(failure)
-        print(failure, file=sys.stderr)
-        return False
+    except Exception:
+        scenario.keep_failure(f"{name}: {step} failed\n{traceback.format_exc()}")
+        raise
     print(f"{name}: {step} done in {time.monotonic() - started:.1f} s", flush=True)
-    return True
 
 
 if __name__ == "__main__":
