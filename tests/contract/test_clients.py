@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import subprocess
 import threading
 import time
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.broker import broker
 from tests.broker.broker import Broker
 from tests.contract.mqtt import Client
 
@@ -209,3 +212,240 @@ def test_cluster(make_node: MakeNode, connect: Connect) -> None:
     assert second.node_name not in first.ctl("cluster", "status").stdout
     assert "Join the cluster successfully." in second.ctl("cluster", "join", first.node_name).stdout
     assert second.node_name in first.ctl("cluster", "status").stdout
+
+
+# What the broker tells of its clients: tests/broker/README.md has the rules, by EMQX's sources.
+
+FORMS = ("", "4.2", "4.3", "4.4.0")
+
+
+def told_by(node: Broker, expression: str) -> str:
+    """A term without line breaks and indents."""
+    return re.sub(r"\s", "", node.emqx("eval", expression).stdout)
+
+
+def counts(node: Broker) -> dict[str, int]:
+    """The counters that are not zero, `client.` left out."""
+    told = told_by(node, "[{N,V} || {N,V} <- emqx_metrics:all(), V > 0].")
+    return {name.removeprefix("client."): int(n) for name, n in re.findall(r"\{'([a-z.]+)',(\d+)\}", told)}
+
+
+def counted(node: Broker, **expected: int) -> None:
+    """Wait until these are the counters that are not zero; `_` stands for a dot."""
+    wanted = {name.replace("_", "."): n for name, n in expected.items()}
+    eventually(lambda: counts(node) == wanted, 10)
+
+
+def rows(node: Broker) -> dict[str, str]:
+    """Client id -> `conn_state` in the table of channels."""
+    told = told_by(node, "[{I,S} || {{I,_},#{conn_state := S},_} <- ets:tab2list(emqx_channel_info)].")
+    return dict(re.findall(r'\{<<"(.*?)">>,(\w+)\}', told))
+
+
+def live(node: Broker) -> str:
+    return told_by(node, "[{is_pid(P),V} || {P,V} <- ets:tab2list(emqx_channel_live)].")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_row_of_a_client(form: str, make_node: MakeNode, connect: Connect) -> None:
+    node = make_node(broker.versions(form)[-1], variant=form)
+    node.start()
+    begun = time.time_ns() // 1_000_000
+    client = connect(node, "one")
+    ended = time.time_ns() // 1_000_000
+    told = told_by(
+        node,
+        "[{I,is_process_alive(P),A,M,U,N,C,S} || {{I,P},#{conninfo := #{connected_at := A, conn_mod := M,"
+        "username := U, peername := N}, clientinfo := #{clientid := C}},S} <- ets:tab2list(emqx_channel_info)].",
+    )
+    pattern = r'\[\{<<"one">>,true,(\d+),emqx_connection,undefined,\{\{127,0,0,1\},(\d+)\},<<"one">>,\[\]\}\]'
+    match = re.fullmatch(pattern, told)
+    assert match, told
+    assert begun <= int(match[1]) <= ended
+    assert int(match[2]) == client.socket.getsockname()[1]
+    if form in ("4.2", "4.3"):
+        assert told_by(node, "ets:info(emqx_channel_live).") == "undefined"
+    else:
+        assert live(node) == "[{true,true}]"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("way", ["disconnect", "close"])
+def test_end_of_a_connection(form: str, way: str, make_node: MakeNode, connect: Connect) -> None:
+    node = make_node(broker.versions(form)[-1], variant=form)
+    node.start()
+    client, other = connect(node, "one"), connect(node, "other")
+    client.subscribe("a")
+    client.subscribe("b")
+    client.unsubscribe("b")
+    before = {"connected": 2, "session_created": 2, "subscribe": 2, "unsubscribe": 1}
+    counted(node, **before)
+    getattr(client, way)()
+    counted(node, **before, disconnected=1, session_terminated=1)
+    eventually(lambda: rows(node) == {"other": "connected"}, 10)
+    assert other.alive()
+
+
+def test_end_by_keepalive_and_by_what_is_no_packet(node: Broker, connect: Connect) -> None:
+    silent, odd = connect(node, "silent", keepalive=1), connect(node, "odd")
+    odd.send(0xF0)
+    counted(node, connected=2, session_created=2, disconnected=2, session_terminated=2)
+    assert not silent.connected()
+    eventually(lambda: rows(node) == {}, 10)
+
+
+def test_end_of_who_never_connected_counts_nothing(node: Broker) -> None:
+    with socket.create_connection(("127.0.0.1", node.port)) as stranger:
+        stranger.sendall(b"\x10\x0d\x00\x04MQTT\x09\x02\x00\x3c\x00\x01x")
+        assert stranger.recv(64) == b"\x20\x02\x00\x01"
+        assert stranger.recv(64) == b""
+    socket.create_connection(("127.0.0.1", node.port)).close()
+    assert counts(node) == {}
+    assert rows(node) == {}
+
+
+def test_persistent_session_without_a_connection(node: Broker, connect: Connect) -> None:
+    """Only its connection has ended: counted, and to be seen in its row."""
+    connect(node, "kept", clean=False).disconnect()
+    counted(node, connected=1, session_created=1, disconnected=1)
+    assert rows(node) == {"kept": "disconnected"}
+    assert live(node) == "[]"
+    assert connect(node, "kept", clean=False).session_present
+    counted(node, connected=2, session_created=1, disconnected=1, session_resumed=1, session_takeovered=1)
+    eventually(lambda: rows(node) == {"kept": "connected"}, 10)
+    assert live(node) == "[{true,true}]"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("was_clean", [True, False])
+def test_taken_over(form: str, was_clean: bool, make_node: MakeNode, connect: Connect) -> None:
+    """Without `client.disconnected`, and also where the session was to end with its connection."""
+    node = make_node(broker.versions(form)[-1], variant=form)
+    node.start()
+    first = connect(node, "same", clean=was_clean)
+    first.subscribe("t")
+    second = connect(node, "same", clean=False)
+    assert second.session_present
+    second.publish("t", b"to the second")
+    assert second.message() == ("t", b"to the second")
+    assert not first.connected()
+    counted(node, connected=2, session_created=1, session_resumed=1, session_takeovered=1, subscribe=1)
+    eventually(lambda: rows(node) == {"same": "connected"}, 10)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("was_clean", [True, False])
+def test_discarded(form: str, was_clean: bool, make_node: MakeNode, connect: Connect) -> None:
+    node = make_node(broker.versions(form)[-1], variant=form)
+    node.start()
+    first = connect(node, "same", clean=was_clean)
+    second = connect(node, "same", clean=True)
+    assert not second.session_present
+    assert not first.connected()
+    counted(node, connected=2, session_created=2, session_discarded=1)
+    eventually(lambda: rows(node) == {"same": "connected"}, 10)
+
+
+def test_taken_over_by_another_node(make_node: MakeNode, connect: Connect) -> None:
+    """Each node counts what happened on it."""
+    first = make_node()
+    first.start()
+    second = make_node(seeds=[first.node_name])
+    second.start()
+    eventually(lambda: first.node_name in second.ctl("cluster", "status").stdout, 20)
+    connect(first, "moves", clean=False)
+    moved = connect(second, "moves", clean=False)
+    assert moved.session_present
+    counted(first, connected=1, session_created=1, session_takeovered=1)
+    counted(second, connected=1, session_resumed=1)
+    eventually(lambda: rows(first) == {}, 10)
+    assert rows(second) == {"moves": "connected"}
+
+
+def test_crashed(node: Broker, connect: Connect) -> None:
+    clients = [connect(node, f"c{n}") for n in range(3)]
+    assert node.emqx("eval", "emqx_faults:crash(1).").stdout == '[<<"c0">>]\n'
+    assert [client.connected() for client in clients] == [False, True, True]
+    counted(node, connected=3, session_created=3, session_terminated=1)
+    eventually(lambda: rows(node) == {"c1": "connected", "c2": "connected"}, 10)
+    assert live(node) == "[{true,true},{true,true}]"
+
+
+def test_cut_off(node: Broker, connect: Connect) -> None:
+    """Nothing is counted of those that are killed, of which the rows go all the same."""
+    clients = [connect(node, f"c{n}") for n in range(4)]
+    assert node.emqx("eval", "emqx_faults:cut_off(2).").stdout == '[<<"c0">>,<<"c1">>]\n'
+    assert [client.connected() for client in clients] == [False, False, True, True]
+    assert counts(node) == {"connected": 4, "session.created": 4}
+    eventually(lambda: rows(node) == {"c2": "connected", "c3": "connected"}, 10)
+    assert live(node) == "[{true,true},{true,true}]"
+
+
+def test_closed(node: Broker, connect: Connect) -> None:
+    """Those that have been connected for longest, whoever left before."""
+    clients = [connect(node, f"c{n}", clean=n != 2) for n in range(4)]
+    clients[0].disconnect()
+    counted(node, connected=4, session_created=4, disconnected=1, session_terminated=1)
+    assert node.emqx("eval", "emqx_faults:close(2).").stdout == '[<<"c1">>,<<"c2">>]\n'
+    assert [client.connected() for client in clients[1:]] == [False, False, True]
+    counted(node, connected=4, session_created=4, disconnected=3, session_terminated=2)
+    eventually(lambda: rows(node) == {"c2": "disconnected", "c3": "connected"}, 10)
+
+
+def test_clients_that_a_purge_ends_are_not_counted(node: Broker, connect: Connect) -> None:
+    node.provide("4.4.19")
+    node.fault("keep_old_code")
+    idle = [connect(node, f"idle{n}") for n in range(3)]
+    done(node.emqx("upgrade", "4.4.19"))
+    done(node.emqx("downgrade", "4.4.18"))
+    assert [client.connected() for client in idle] == [False] * 3
+    assert counts(node) == {"connected": 3, "session.created": 3}
+    eventually(lambda: rows(node) == {}, 10)
+
+
+@pytest.mark.parametrize("form", [*FORMS, "script14", "erts", "ee43"])
+def test_switches_keep_counts_and_rows(form: str, make_node: MakeNode, connect: Connect) -> None:
+    """Up and down, between all versions of a form; those whom a switch found are counted by the code after it."""
+    oldest, *newer = broker.versions(form)
+    node = make_node(oldest, variant=form)
+    node.start()
+    for version in newer:
+        node.provide(version)
+    staying = connect(node, "staying")
+    staying.subscribe("a")
+    leaving = [connect(node, f"leaving{n}") for n in range(len(newer) + 1)]
+    expected = {"connected": len(newer) + 2, "session_created": len(newer) + 2, "subscribe": 1}
+    switches = [*((version, "upgrade") for version in newer), (oldest, "downgrade")]
+    for gone, (version, direction) in enumerate(switches, 1):
+        done(node.emqx(direction, version))
+        counted(node, **expected)
+        leaving.pop().disconnect()
+        staying.subscribe("b")
+        expected["subscribe"] += 1
+        expected |= {"disconnected": gone, "session_terminated": gone}
+        counted(node, **expected)
+        # Out of the old code, which the next switch would end them for.
+        assert all(client.alive() for client in leaving)
+    assert rows(node) == {"staying": "connected"}
+    assert staying.alive()
+
+
+@pytest.mark.parametrize(
+    ("fault", "number", "left", "more"),
+    [
+        ("relup_drop_clients", "2", 2, {}),
+        ("relup_drop_clients", "", 0, {}),
+        ("relup_close_clients", "3", 1, {"disconnected": 3, "session_terminated": 3}),
+        ("relup_close_clients", "", 0, {"disconnected": 4, "session_terminated": 4}),
+    ],
+)
+def test_clients_lost_in_a_switch(
+    fault: str, number: str, left: int, more: dict[str, int], node: Broker, connect: Connect
+) -> None:
+    node.provide("4.4.19")
+    node.fault(fault, number)
+    clients = [connect(node, f"c{n}") for n in range(4)]
+    done(node.emqx("upgrade", "4.4.19"))
+    assert [client.connected() for client in clients] == [n >= 4 - left for n in range(4)]
+    counted(node, connected=4, session_created=4, **more)
+    eventually(lambda: set(rows(node)) == {f"c{n}" for n in range(4 - left, 4)}, 10)

@@ -5,12 +5,16 @@
 A busy client publishes numbered messages to a topic of its own and subscribes to that of a peer on the next node. An
 idle client subscribes and says nothing, with a long keep-alive; at the very end one message is sent to each, to see
 that its connection is more than a socket that nobody has closed yet.
+
+Beside these, which last, others may come and go: each subscribes, stays for a while and leaves. When who comes, and who
+of them leaves without saying so, is fixed by their numbers.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import heapq
 import itertools
 import json
@@ -22,7 +26,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,12 +37,18 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from .tally import Incoming, Outgoing, Tally, add_up, subscriber
+from .tally import Incoming, Outgoing, Tally, Visits, add_up, subscriber, visits
 
-RESULT_FORMAT = 1
+RESULT_FORMAT = 2
 TICK = 0.5
 MOST_EVENTS = 10_000
 HANDSHAKE_SECONDS = 10.0
+# Of the clients that come and go, every so many-th closes its socket without a DISCONNECT.
+SILENT_EVERY = 4
+SETTINGS = (
+    *("busy", "idle", "rate", "qos", "keepalive", "busy_keepalive"),
+    *("churn", "churn_stay", "drift", "drain", "reconnect", "probe"),
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,12 @@ class Member:
                 self.connection.shutdown(socket.SHUT_RDWR)  # the loop then sees the end of it, as of any other
             self.connection = None
 
+    def not_connected(self, reason: str) -> None:
+        """There is nobody at the other end."""
+        self.tally.failures += 1
+        self.swarm.event("connect_failed", self, reason)
+        self.swarm.lost_connection(self)
+
     def publish(self) -> None:
         """Send the next message, or note that it could not be sent."""
         out = self.tally.out
@@ -160,6 +176,60 @@ class Member:
             self.tally.out.went_out(mid)
 
 
+class Visitor(Member):
+    """A client that comes in the course of a run and leaves by itself, or stays until the end if ``stay`` is None."""
+
+    def __init__(
+        self, swarm: Swarm, node: Node, tally: Tally, visits: Visits, stay: float | None, silently: bool
+    ) -> None:
+        super().__init__(swarm, node, tally, swarm.options.busy_keepalive)
+        self.visits, self.stay, self.silently = visits, stay, silently
+        self.state = "coming"
+
+    def not_connected(self, reason: str) -> None:
+        self._refused(reason)
+
+    def leave(self) -> None:
+        """Disconnect, if it still has its connection."""
+        if self.state != "here":
+            return
+        self._gone(leaving=True)
+        self.visits.left += 1
+        if self.silently:
+            assert self.connection is not None
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
+        else:
+            self.wire.disconnect()
+
+    def _refused(self, reason: str) -> None:
+        self._gone()
+        self.visits.refused += 1
+        self.swarm.event("connect_failed", self, reason)
+
+    def _gone(self, *, leaving: bool = False) -> None:
+        self.state, self.leaving, self.tally.connected = "gone", leaving, False
+        self.swarm.visitors.discard(self)
+
+    def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._refused(str(reason))
+            return
+        self.state = "here"
+        self.visits.came += 1
+        super()._on_connect(client, data, flags, reason, properties)
+        if self.stay is not None:
+            self.swarm.at(time.monotonic() + self.stay, self.leave)
+
+    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if self.state == "coming":
+            self._refused(str(reason))
+        elif self.state == "here":
+            self._gone()
+            self.visits.cut += 1
+            self.swarm.event("disconnect", self, str(reason))
+
+
 class Swarm:
     """All clients, in one loop."""
 
@@ -183,6 +253,9 @@ class Swarm:
         self._wake_write.setblocking(False)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
         self.members = self._populate()
+        self.visitors: set[Visitor] = set()
+        self.churn = {node.name: Visits() for node in self.nodes}
+        self.drift = {node.name: Visits() for node in self.nodes}
 
     # What the clients are
 
@@ -273,7 +346,7 @@ class Swarm:
             return
 
     def _tick(self) -> None:
-        for member in self.members:
+        for member in [*self.members, *self.visitors]:
             member.look_after()
         self._write_status()
         self.at(time.monotonic() + TICK, self._tick)
@@ -294,9 +367,7 @@ class Swarm:
         try:
             member.attach(future.result())
         except OSError as error:
-            member.tally.failures += 1
-            self.event("connect_failed", member, str(error))
-            self.lost_connection(member)
+            member.not_connected(str(error))
 
     def lost_connection(self, member: Member) -> None:
         """A client has no connection (any more): try again if that is wanted, or if it never had one."""
@@ -363,7 +434,8 @@ class Swarm:
         pause = 1 / self.options.rate
         begin = time.monotonic()
         for place, member in enumerate(busy):
-            self._schedule(member, begin + pause * place / len(busy), pause)
+            self._schedule(member.publish, begin + pause * place / len(busy), pause)
+        self._schedule_visits(begin)
         end = begin + self.options.duration if self.options.duration else None
         while not self.stop_reason:
             if end is not None and time.monotonic() >= end:
@@ -371,14 +443,52 @@ class Swarm:
                 break
             self.turn()
 
-    def _schedule(self, member: Member, when: float, pause: float) -> None:
-        def publish() -> None:
-            if self.phase == "running" and not self.stop_reason:
-                member.publish()
-                # From the time it was due, so that a late turn does not lower the rate; but no burst after a long stop.
-                self._schedule(member, max(when + pause, time.monotonic() - 1), pause)
+    def _schedule(self, do: Callable[[], None], when: float, pause: float) -> None:
+        """Do something at a time and again after each pause, until the end of the run."""
 
-        self.at(when, publish)
+        def once() -> None:
+            if self.phase == "running" and not self.stop_reason:
+                do()
+                # From the time it was due, so that a late turn does not lower the rate; but no burst after a long stop.
+                self._schedule(do, max(when + pause, time.monotonic() - 1), pause)
+
+        self.at(when, once)
+
+    def _schedule_visits(self, begin: float) -> None:
+        """Clients that come and go, and idle ones that become more or less: each node in its turn."""
+        churn, drift = self.options.churn, self.options.drift
+        for place, node in enumerate(self.nodes):
+            turn = place / len(self.nodes)
+            if churn:
+                numbers = itertools.count(1)
+                come = functools.partial(self._come, node, "churn", numbers, self.churn[node.name])
+                self._schedule(come, begin + turn / churn, 1 / churn)
+            if drift > 0:
+                numbers = itertools.count(1)
+                come = functools.partial(self._come, node, "drift", numbers, self.drift[node.name])
+                self._schedule(come, begin + (1 + turn) / drift, 1 / drift)
+            if drift < 0:
+                self._schedule(functools.partial(self._one_less, node), begin + (1 + turn) / -drift, 1 / -drift)
+
+    def _come(self, node: Node, kind: str, numbers: Iterator[int], visits: Visits) -> None:
+        number = next(numbers)
+        name = f"{self.options.prefix}-{node.name}-{kind}-{number}"
+        tally = Tally(name, node.name, kind, 1, incoming=Incoming(f"{self.options.prefix}/{kind}/{name}"))
+        stay = self.options.churn_stay if kind == "churn" else None
+        visitor = Visitor(self, node, tally, visits, stay, silently=number % SILENT_EVERY == 0)
+        self.visitors.add(visitor)
+        self.dial(visitor)
+
+    def _one_less(self, node: Node) -> None:
+        """The last of a node's idle clients leaves, and counts no more among those that last."""
+        idle = [m for m in self.members if m.node is node and m.tally.kind == "idle" and m.tally.connected]
+        if not idle:
+            return
+        last = idle[-1]
+        self.members.remove(last)
+        last.leaving = True
+        last.wire.disconnect()
+        self.drift[node.name].left += 1
 
     def _drain(self) -> None:
         """Wait for what is on its way, at most as long as asked, and see whether idle clients can still be reached."""
@@ -432,7 +542,11 @@ class Swarm:
         return probes
 
     def _settled(self) -> bool:
-        """Whether all that was sent is acknowledged and has come, and every idle client was reached."""
+        """Whether all that was sent is acknowledged and has come, every idle client was reached, and nobody is about to
+        come.
+        """
+        if any(visitor.state == "coming" for visitor in self.visitors):
+            return False
         for member in self.members:
             tally = member.tally
             if tally.out and (tally.connected and tally.out.waiting):
@@ -451,6 +565,11 @@ class Swarm:
             member.tally.connected_at_end = member.tally.connected
             if member.tally.connected:
                 member.wire.disconnect()
+        for visitor in list(self.visitors):
+            if visitor.state == "here":
+                visitor.visits.present += 1
+                visitor.state, visitor.leaving = "gone", True
+                visitor.wire.disconnect()
         end = time.monotonic() + 0.3
         while time.monotonic() < end:
             self.turn(0.05)
@@ -490,10 +609,7 @@ class Swarm:
             "complete": self.times["ready"] is not None,
             "stop_reason": self.stop_reason,
             "times": {key: None if value is None else round(value, 3) for key, value in self.times.items()},
-            "settings": {
-                key: getattr(self.options, key)
-                for key in ("busy", "idle", "rate", "qos", "keepalive", "busy_keepalive", "drain", "reconnect", "probe")
-            },
+            "settings": {key: getattr(self.options, key) for key in SETTINGS},
             **by_kind(tallies),
             "qos": {
                 str(qos): self._counts([t for t in tallies if t.qos == qos and t.kind == "busy"]) for qos in (0, 1)
@@ -501,6 +617,8 @@ class Swarm:
             "nodes": {
                 node.name: by_kind([tally for tally in tallies if tally.node == node.name]) for node in self.nodes
             },
+            "churn": visits(self.churn),
+            "drift": visits(self.drift),
             "events": self.events,
             "events_left_out": self.events_left_out,
             "subscribers": {tally.client: subscriber(tally) for tally in tallies if tally.incoming},
@@ -519,6 +637,10 @@ class Swarm:
             f"acked {total['acked']}, received {total['received']}, lost {total['lost']}, "
             f"duplicated {total['duplicated']}"
         )
+        for kind in ("churn", "drift"):
+            seen = result[kind]["total"]
+            if any(seen.values()):
+                print(f"swarm: {kind}: " + ", ".join(f"{number} {what}" for what, number in seen.items()))
 
     def _write_status(self) -> None:
         if not self.options.status_file:
@@ -536,6 +658,8 @@ class Swarm:
             "sent": sum(tally.out.last for tally in tallies if tally.out),
             "acked": sum(len(tally.out.acked) for tally in tallies if tally.out),
             "received": sum(tally.incoming.received for tally in tallies if tally.incoming),
+            "churn": visits(self.churn)["total"],
+            "drift": visits(self.drift)["total"],
         }
         write_whole(Path(self.options.status_file), json.dumps(status))
 
@@ -588,6 +712,27 @@ def parser() -> argparse.ArgumentParser:
     add("--idle", type=int, default=10, metavar="N", help="silent subscribers a node (default: %(default)s)")
     add("--rate", type=float, default=1.0, help="messages a second of each busy client (default: %(default)s)")
     add("--qos", choices=["0", "1", "mixed"], default="1", help="mixed: every other client (default: %(default)s)")
+    add(
+        "--churn",
+        type=float,
+        default=0.0,
+        metavar="RATE",
+        help="clients a second that come to each node besides, subscribe, stay for a while and leave",
+    )
+    add(
+        "--churn-stay",
+        type=float,
+        default=3.0,
+        metavar="SECONDS",
+        help="for which each of them stays (default: %(default)s)",
+    )
+    add(
+        "--drift",
+        type=float,
+        default=0.0,
+        metavar="RATE",
+        help="clients a second that come to each node and stay; below 0: idle ones that leave it for good",
+    )
     add("--payload", type=int, default=0, metavar="BYTES", help="added to each message")
     add("--keepalive", type=int, default=600, metavar="SECONDS", help="of idle clients (default: %(default)s)")
     add("--busy-keepalive", type=int, default=60, metavar="SECONDS", help="of busy clients (default: %(default)s)")
@@ -620,6 +765,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.error(f"two nodes have one name: {', '.join(names)}")
     if options.busy < 0 or options.idle < 0 or options.busy + options.idle == 0 or options.rate <= 0:
         arguments.error("expected --busy and --idle of 0 or more, not both 0, and a --rate above 0")
+    if options.churn < 0 or options.churn_stay <= 0:
+        arguments.error("expected a --churn of 0 or more clients a second, and a --churn-stay above 0 s")
     # A client of the library holds three descriptors.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -8,8 +8,8 @@ out (QoS 1: acknowledged; QoS 0: written to the socket) and its subscriber never
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -101,6 +101,26 @@ class Tally:
         if self.incoming is None or self.source is None:
             return []
         return sorted(self.source.acked - self.incoming.seen)
+
+
+@dataclass
+class Visits:
+    """What became of the clients that came to one node in the course of a run.
+
+    Who came has left by itself, was ``cut`` off before, or is ``present`` at the end. Who was ``refused`` never came.
+    """
+
+    came: int = 0
+    left: int = 0
+    refused: int = 0
+    cut: int = 0
+    present: int = 0
+
+
+def visits(by_node: Mapping[str, Visits]) -> dict[str, Any]:
+    """``total`` and ``nodes`` for the result."""
+    nodes = {name: asdict(one) for name, one in by_node.items()}
+    return {"total": {key: sum(one[key] for one in nodes.values()) for key in asdict(Visits())}, "nodes": nodes}
 
 
 COUNTS = (

@@ -17,12 +17,15 @@ class FakeBroker:
     """Delivers to subscribers of exactly the same topic, at the QoS of the subscription.
 
     ``deliver`` is given the topic and the payload and returns the payloads that go out in place of it: none loses the
-    message, two of it duplicate it. ``answer`` false: connections are accepted and nothing is answered.
+    message, two of it duplicate it. ``answer`` false: connections are accepted and nothing is answered. ``refuse`` true
+    for the name of a client: it is not let in. ``ended`` tells of each client how its connection ended.
     """
 
     def __init__(self) -> None:
         self.deliver: Callable[[str, bytes], list[bytes]] = lambda _topic, payload: [payload]
         self.answer = True
+        self.refuse: Callable[[str], bool] = lambda _name: False
+        self.ended: dict[str, str] = {}
         self.clients: dict[str, asyncio.StreamWriter] = {}
         self.port = 0
         self._subscribers: dict[str, dict[str, int]] = {}
@@ -59,7 +62,7 @@ class FakeBroker:
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        name = ""
+        name, ended = "", "closed"
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while True:
                 head = (await reader.readexactly(1))[0]
@@ -70,6 +73,9 @@ class FakeBroker:
                 if kind == CONNECT:
                     length = int.from_bytes(body[10:12], "big")
                     name = body[12 : 12 + length].decode()
+                    if self.refuse(name):
+                        self._send(writer, CONNACK << 4, b"\0\5")
+                        break
                     self.clients[name] = writer
                     self._send(writer, CONNACK << 4, b"\0\0")
                 elif kind == SUBSCRIBE:
@@ -82,7 +88,9 @@ class FakeBroker:
                 elif kind == PINGREQ:
                     self._send(writer, PINGRESP << 4, b"")
                 elif kind == DISCONNECT:
+                    ended = "disconnect"
                     break
+        self.ended[name] = ended
         if self.clients.get(name) is writer:
             del self.clients[name]
             for subscribers in self._subscribers.values():

@@ -45,6 +45,11 @@ class Run:
         assert wait_for(lambda: self.ready.exists() or self.process.poll() is not None, 20, 0.05)
         assert wait_for(lambda: json.loads(self.status.read_text(encoding="utf-8"))["sent"] >= count, 20, 0.05)
 
+    def wait_visits(self, kind: str, what: str, count: int) -> None:
+        """Wait until so many of the clients that come and go have done so."""
+        self.wait_sent(0)
+        assert wait_for(lambda: json.loads(self.status.read_text(encoding="utf-8"))[kind][what] >= count, 20, 0.05)
+
     def finish(self, number: int = signal.SIGTERM) -> dict[str, Any]:
         """Stop it and return its result."""
         self.process.send_signal(number)
@@ -172,8 +177,96 @@ def test_several_hundred_in_one_process(broker: FakeBroker, tmp_path: Path) -> N
     assert result["total"]["max_gap_ms"] < 2000
 
 
-@pytest.mark.parametrize("options", [["--busy", "0", "--idle", "0"], ["--node", "n1=127.0.0.1:1"], ["--node", "x=y:z"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--busy", "0", "--idle", "0"],
+        ["--node", "n1=127.0.0.1:1"],
+        ["--node", "x=y:z"],
+        ["--churn", "-1"],
+        ["--churn-stay", "0"],
+    ],
+)
 def test_wrong_options(broker: FakeBroker, tmp_path: Path, options: list[str]) -> None:
     run = Run(broker, tmp_path, *options)
     run.process.communicate(timeout=30)
     assert run.process.returncode == 2
+
+
+def test_clients_come_and_go(broker: FakeBroker, tmp_path: Path) -> None:
+    """Those that last are counted as ever; of the others every fourth leaves without a word."""
+    run = Run(broker, tmp_path, "--busy", "1", "--idle", "1", "--churn", "20", "--churn-stay", "0.2")
+    run.wait_visits("churn", "left", 20)
+    assert wait_for(lambda: len(broker.ended) >= 20, 20, 0.05)
+    ended = dict(broker.ended)
+    result = run.finish()
+    churn = result["churn"]
+    assert set(churn["nodes"]) == {"n1", "n2"}
+    for counts in [churn["total"], *churn["nodes"].values()]:
+        assert counts["came"] == counts["left"] + counts["present"] > 0
+        assert (counts["refused"], counts["cut"]) == (0, 0)
+    assert churn["total"]["left"] == sum(node["left"] for node in churn["nodes"].values())
+    for name, how in ended.items():
+        assert how == ("closed" if int(name.rpartition("-")[2]) % 4 == 0 else "disconnect"), name
+    total = result["total"]
+    assert (total["clients"], total["kept"], total["lost"], total["disconnects"]) == (4, 4, 0, 0)
+    assert all(result["drift"]["total"][key] == 0 for key in ("came", "left", "refused", "cut"))
+    assert result["events"] == []
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_who_is_cut_off_before_it_leaves_is_told(broker: FakeBroker, tmp_path: Path, again: bool) -> None:
+    """And does not come again, not even where those that last do."""
+    more = ["--reconnect"] if again else []
+    run = Run(broker, tmp_path, "--busy", "1", "--idle", "1", "--churn", "20", "--churn-stay", "600", *more)
+    assert wait_for(lambda: {"lab-n1-churn-1", "lab-n2-churn-2"} <= set(broker.clients), 20, 0.05)
+    broker.drop("lab-n1-churn-1")
+    broker.drop("lab-n2-churn-2")
+    run.wait_visits("churn", "cut", 2)
+    result = run.finish()
+    nodes = result["churn"]["nodes"]
+    assert [nodes[name]["cut"] for name in ("n1", "n2")] == [1, 1]
+    assert [nodes[name]["came"] - nodes[name]["present"] for name in ("n1", "n2")] == [1, 1]
+    assert {(event["event"], event["client"], event["node"], event["kind"]) for event in result["events"]} == {
+        ("disconnect", "lab-n1-churn-1", "n1", "churn"),
+        ("disconnect", "lab-n2-churn-2", "n2", "churn"),
+    }
+    assert result["total"]["kept"] == 4
+
+
+def test_who_is_refused_never_came(broker: FakeBroker, tmp_path: Path) -> None:
+    broker.refuse = lambda name: "-n2-churn-" in name
+    run = Run(broker, tmp_path, "--busy", "1", "--idle", "1", "--churn", "20", "--churn-stay", "0.2")
+    run.wait_visits("churn", "refused", 5)
+    run.wait_visits("churn", "left", 5)
+    result = run.finish()
+    nodes = result["churn"]["nodes"]
+    assert (nodes["n1"]["refused"], nodes["n2"]["came"]) == (0, 0)
+    assert {event["event"] for event in result["events"]} == {"connect_failed"}
+    assert len(result["events"]) == nodes["n2"]["refused"] >= 5
+    assert result["total"]["kept"] == 4
+
+
+def test_idle_clients_become_less(broker: FakeBroker, tmp_path: Path) -> None:
+    """The last ones first; who left is none of those that last, and when all have left nothing happens."""
+    run = Run(broker, tmp_path, "--busy", "1", "--idle", "3", "--drift", "-20")
+    run.wait_visits("drift", "left", 6)
+    result = run.finish()
+    assert {name: counts["left"] for name, counts in result["drift"]["nodes"].items()} == {"n1": 3, "n2": 3}
+    assert broker.ended["lab-n1-idle-3"] == "disconnect"
+    assert (result["total"]["clients"], result["total"]["kept"]) == (2, 2)
+    assert result["idle"]["clients"] == 0
+    assert result["events"] == []
+
+
+def test_idle_clients_become_more(broker: FakeBroker, tmp_path: Path) -> None:
+    run = Run(broker, tmp_path, "--busy", "1", "--idle", "1", "--drift", "20")
+    assert wait_for(lambda: {"lab-n1-drift-1", "lab-n2-drift-2"} <= set(broker.clients), 20, 0.05)
+    broker.drop("lab-n1-drift-1")
+    run.wait_visits("drift", "cut", 1)
+    result = run.finish()
+    nodes = result["drift"]["nodes"]
+    assert [nodes[name]["cut"] for name in ("n1", "n2")] == [1, 0]
+    assert [nodes[name]["left"] for name in ("n1", "n2")] == [0, 0]
+    assert nodes["n1"]["came"] == nodes["n1"]["present"] + 1
+    assert (result["total"]["clients"], result["total"]["kept"]) == (4, 4)

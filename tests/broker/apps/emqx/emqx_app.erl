@@ -21,6 +21,7 @@ get_description() ->
 
 start(_Type, _Args) ->
     ok = emqx_faults:start(),
+    emqx_metrics:start(),
     emqx_sys:started(),
     {ok, Sup} = emqx_sup:start_link(),
     Tls = application:get_env(emqx, tls, []),

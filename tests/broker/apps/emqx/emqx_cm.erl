@@ -4,7 +4,8 @@
 %% Which process serves which client, on this node and in the cluster.
 -module(emqx_cm).
 -behaviour(gen_server).
--export([start_link/0, register/1, live/1, takeover/2, lookup/1, count/1, close_all/0, pids/0]).
+-export([start_link/0, register/1, connected/2, disconnected/2, not_live/1, takeover/2, lookup/1, count/1, pids/0,
+         close_all/0, cut_off/1, close/1, crash/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, code_change/3]).
 
 -ifndef(PATCH).
@@ -12,7 +13,12 @@
 -endif.
 
 -define(CHANNEL, emqx_channel).   % {ClientId, Pid}
--define(LIVE, emqx_live).         % {Pid}: has a socket
+-define(INFO, emqx_channel_info). % {{ClientId, Pid}, Info, Stats}, once it was connected
+-ifdef(live_connections).
+-define(LIVE, [emqx_channel_live]).   % {Pid, true}: has a socket
+-else.
+-define(LIVE, []).
+-endif.
 -define(TAKEOVER, 5000).
 %% So long an idle client stays in the code from before a switch.
 -define(RELEASE_AFTER, 9000).
@@ -25,8 +31,19 @@ start_link() ->
 register(Pid) ->
     gen_server:call(?MODULE, {register, Pid}, infinity).
 
-live(Pid) ->
-    ets:insert(?LIVE, {Pid}).
+%% Called by the process of the client.
+connected(ClientId, Info) ->
+    ets:insert(?INFO, {{ClientId, self()}, Info, []}),
+    [ets:insert(Table, {self(), true}) || Table <- ?LIVE],
+    ok.
+
+disconnected(ClientId, Info) ->
+    not_live(self()),
+    ets:update_element(?INFO, {ClientId, self()}, {2, Info}).
+
+not_live(Pid) ->
+    [ets:delete(Table, Pid) || Table <- ?LIVE],
+    ok.
 
 %% Makes the calling process the one that serves ClientId. Answers the session of the one before, if there is one
 %% and Clean is false.
@@ -71,7 +88,7 @@ ask(Pid, Question) ->
     end.
 
 count(channels) -> size_of(?CHANNEL);
-count(live) -> size_of(?LIVE).
+count(live) -> lists:sum([size_of(Table) || Table <- ?LIVE]).
 
 size_of(Table) ->
     case ets:info(Table, size) of
@@ -86,9 +103,32 @@ close_all() ->
     [exit(Pid, kill) || Pid <- pids()],
     ok.
 
+%% These three end that many of the connected clients, those that have been connected for longest, or `all`. They
+%% answer the client ids when it is done.
+cut_off(N) ->
+    [end_of(Id, Pid, fun() -> exit(Pid, kill) end) || {_, Pid, Id} <- oldest(N)].
+
+crash(N) ->
+    [end_of(Id, Pid, fun() -> Pid ! crash end) || {_, Pid, Id} <- oldest(N)].
+
+close(N) ->
+    [begin ask(Pid, close), Id end || {_, Pid, Id} <- oldest(N)].
+
+end_of(Id, Pid, Fun) ->
+    Ref = monitor(process, Pid),
+    Fun(),
+    receive {'DOWN', Ref, process, Pid, _} -> Id end.
+
+oldest(all) ->
+    lists:sort([{Since, Pid, Id}
+                || {{Id, Pid}, #{conn_state := connected, conninfo := Info}, _} <- ets:tab2list(?INFO),
+                   is_process_alive(Pid), #{connected_at := Since} <- [Info]]);
+oldest(N) ->
+    lists:sublist(oldest(all), N).
+
 init([]) ->
     [ets:new(Table, [named_table, public, set, {read_concurrency, true}, {write_concurrency, true}])
-     || Table <- [?CHANNEL, ?LIVE]],
+     || Table <- [?CHANNEL, ?INFO | ?LIVE]],
     {ok, new_state()}.
 
 %% The state gained a field with 4.4.18, so that a switch has a state to convert, both ways.
@@ -118,9 +158,11 @@ handle_cast(_Message, State) ->
 
 handle_info({'DOWN', _, process, Pid, _}, State = #{pids := Pids}) ->
     emqx_broker:unsubscribe_all(Pid),
-    ets:delete(?LIVE, Pid),
+    not_live(Pid),
     case Pids of
-        #{Pid := ClientId} when ClientId =/= undefined -> ets:delete_object(?CHANNEL, {ClientId, Pid});
+        #{Pid := ClientId} when ClientId =/= undefined ->
+            ets:delete(?INFO, {ClientId, Pid}),
+            ets:delete_object(?CHANNEL, {ClientId, Pid});
         _ -> ok
     end,
     {noreply, State#{pids := maps:remove(Pid, Pids)}};

@@ -35,7 +35,7 @@ init(Socket) ->
     %% Cancelled on CONNECT: a timer that fires later would take an idle client out of old code too early.
     Timer = erlang:send_after(?CONNECT_TIMEOUT, self(), connect_timeout),
     ?MODULE:loop(#{socket => Socket, buffer => <<>>, client => undefined, clean => true, keepalive => 0,
-                   timer => Timer, seen => now_ms(), session => new_session()}).
+                   timer => Timer, seen => now_ms(), session => new_session(), info => undefined}).
 
 new_session() ->
     #{subs => #{}, next => 1, inflight => #{}, queue => queue:new(), depth => 0}.
@@ -43,10 +43,18 @@ new_session() ->
 loop(State) ->
     receive
         Message ->
-            case handle(Message, State) of
+            case attempt(Message, State) of
                 {ok, New} -> ?MODULE:loop(touch(New));
                 stop -> ok
             end
+    end.
+
+%% Who crashes ends a session, and is not counted as disconnected.
+attempt(Message, State) ->
+    try handle(Message, State)
+    catch Class:Reason:Stack ->
+            ended('session.terminated', State),
+            erlang:raise(Class, Reason, Stack)
     end.
 
 %% The state of a client has had a counter since 4.4.19; a state from before has none, and one that goes back
@@ -76,18 +84,26 @@ handle(check_keepalive, State = #{socket := Socket, keepalive := KeepAlive, seen
         true -> closed(State);
         false -> {ok, watch(State)}
     end;
-handle({ask, From, Ref, subscriptions}, State = #{session := #{subs := Subs}, clean := Clean}) ->
-    From ! {answer, Ref, case Clean of true -> #{}; false -> Subs end},
+handle({ask, From, Ref, subscriptions}, State = #{session := #{subs := Subs}}) ->
+    From ! {answer, Ref, Subs},
     {ok, State};
-handle({ask, From, Ref, {takeover, Clean}}, State = #{session := Session, clean := WasClean}) ->
+handle({ask, From, Ref, {takeover, Clean}}, State = #{session := Session}) ->
     close(State),
     emqx_broker:unsubscribe_all(self()),
-    From ! {answer, Ref, case Clean orelse WasClean of true -> none; false -> drain(Session) end},
+    ended(case Clean of true -> 'session.discarded'; false -> 'session.takeovered' end, State),
+    From ! {answer, Ref, case Clean of true -> none; false -> drain(Session) end},
     stop;
+handle({ask, From, Ref, close}, State) ->
+    Result = closed(State),
+    From ! {answer, Ref, ok},
+    Result;
+handle(crash, _State) ->
+    error(crash);
 handle(connect_timeout, State = #{client := undefined}) ->
     close(State),
     stop;
-handle({session_expired, Since}, #{socket := undefined, seen := Since}) ->
+handle({session_expired, Since}, State = #{socket := undefined, seen := Since}) ->
+    ended('session.terminated', State),
     stop;
 handle(_Message, State) ->
     %% Also release_old_code: having been here is all that it is about.
@@ -106,15 +122,15 @@ packets(Buffer, State) ->
             closed(State)
     end.
 
-packet({connect, _, Level, _, _, _}, State = #{client := undefined}) when Level =/= 3, Level =/= 4 ->
+packet({connect, _, Level, _, _, _, _}, State = #{client := undefined}) when Level =/= 3, Level =/= 4 ->
     send(State, emqx_frame:connack(false, 1)),
     close(State),
     stop;
-packet({connect, _, _, false, _, <<>>}, State = #{client := undefined}) ->
+packet({connect, _, _, false, _, <<>>, _}, State = #{client := undefined}) ->
     send(State, emqx_frame:connack(false, 2)),
     close(State),
     stop;
-packet({connect, _, _, Clean, KeepAlive, Id}, State = #{client := undefined, timer := Timer}) ->
+packet({connect, Name, Level, Clean, KeepAlive, Id, User}, State = #{client := undefined, timer := Timer}) ->
     erlang:cancel_timer(Timer),
     Client = case Id of
                  <<>> -> iolist_to_binary(io_lib:format("auto-~p", [erlang:unique_integer([positive])]));
@@ -124,13 +140,17 @@ packet({connect, _, _, Clean, KeepAlive, Id}, State = #{client := undefined, tim
                              {ok, Old} -> {true, Old};
                              none -> {false, new_session()}
                          end,
-    emqx_cm:live(self()),
+    emqx_metrics:inc(case Present of true -> 'session.resumed'; false -> 'session.created' end),
+    emqx_metrics:inc('client.connected'),
+    Info = info(State, #{proto_name => Name, proto_ver => Level, clean_start => Clean, keepalive => KeepAlive,
+                         clientid => Client, username => User}),
+    emqx_cm:connected(Client, Info),
     send(State, emqx_frame:connack(Present, 0)),
-    New = State#{client := Client, clean := Clean, keepalive := KeepAlive, session := Session},
+    New = State#{client := Client, clean := Clean, keepalive := KeepAlive, session := Session, info := Info},
     {ok, watch(resend(New))};
 packet(_, State = #{client := undefined}) ->
     closed(State);
-packet({connect, _, _, _, _, _}, State) ->
+packet({connect, _, _, _, _, _, _}, State) ->
     closed(State);
 packet({publish, Topic, Payload, QoS, Retain, Id}, State) ->
     emqx_broker:publish(Topic, Payload, QoS, Retain),
@@ -139,10 +159,12 @@ packet({publish, Topic, Payload, QoS, Retain, Id}, State) ->
 packet({puback, Id}, State = #{session := Session = #{inflight := Inflight}}) ->
     {ok, pump(State#{session := Session#{inflight := maps:remove(Id, Inflight)}})};
 packet({subscribe, Id, Filters}, State = #{session := Session}) ->
+    emqx_metrics:inc('client.subscribe'),
     {Codes, Subs} = lists:mapfoldl(fun subscribe/2, maps:get(subs, Session), Filters),
     send(State, emqx_frame:suback(Id, Codes)),
     {ok, State#{session := Session#{subs := Subs}}};
 packet({unsubscribe, Id, Filters}, State = #{session := Session = #{subs := Subs}}) ->
+    emqx_metrics:inc('client.unsubscribe'),
     [emqx_broker:unsubscribe(self(), Filter) || Filter <- Filters],
     send(State, emqx_frame:unsuback(Id)),
     {ok, State#{session := Session#{subs := maps:without(Filters, Subs)}}};
@@ -151,6 +173,19 @@ packet(pingreq, State) ->
     {ok, State};
 packet(disconnect, State) ->
     closed(State).
+
+%% What the node tells of a connection.
+info(#{socket := Socket}, Told = #{clientid := Client, username := User}) ->
+    Peer = address(inet:peername(Socket)),
+    #{conninfo => Told#{socktype => tcp, conn_mod => ?MODULE, peername => Peer,
+                        sockname => address(inet:sockname(Socket)), connected_at => erlang:system_time(millisecond)},
+      clientinfo => #{clientid => Client, username => User, peerhost => element(1, Peer), protocol => mqtt,
+                      zone => external},
+      conn_state => connected}.
+
+%% A socket that is closed already has none.
+address({ok, Address}) -> Address;
+address({error, _}) -> {undefined, undefined}.
 
 subscribe({Filter, QoS}, Subs) ->
     case emqx_topic:valid_filter(Filter) of
@@ -206,11 +241,23 @@ watch(State = #{keepalive := KeepAlive, seen := Seen}) ->
     erlang:send_after(max(100, Seen + KeepAlive * 1500 - now_ms() + 1), self(), check_keepalive),
     State.
 
-closed(State = #{clean := true}) ->
+%% The end of a connection, and of the session too unless it is a persistent one. The row of who ends it stays as it
+%% is until the process is gone.
+closed(State = #{socket := undefined}) ->
+    {ok, State};
+closed(State = #{client := undefined}) ->
     close(State),
     stop;
-closed(State) ->
+closed(State = #{clean := true}) ->
     close(State),
+    emqx_metrics:inc('client.disconnected'),
+    emqx_cm:not_live(self()),
+    ended('session.terminated', State),
+    stop;
+closed(State = #{client := Client, info := Info}) ->
+    close(State),
+    emqx_metrics:inc('client.disconnected'),
+    emqx_cm:disconnected(Client, Info#{conn_state := disconnected}),
     Now = now_ms(),
     erlang:send_after(?SESSION_EXPIRY, self(), {session_expired, Now}),
     {ok, State#{socket := undefined, buffer := <<>>, seen := Now}}.
@@ -218,8 +265,11 @@ closed(State) ->
 close(#{socket := undefined}) ->
     ok;
 close(#{socket := Socket}) ->
-    ets:delete(emqx_live, self()),
     gen_tcp:close(Socket).
+
+%% Who was never connected had no session.
+ended(_Metric, #{client := undefined}) -> ok;
+ended(Metric, _State) -> emqx_metrics:inc(Metric).
 
 send(#{socket := undefined}, _Data) -> ok;
 send(#{socket := Socket}, Data) -> gen_tcp:send(Socket, Data).

@@ -28,15 +28,19 @@ length_field(_, _, Multiplier) when Multiplier > 2097152 -> {error, malformed_le
 length_field(<<0:1, N:7, Rest/binary>>, Sum, Multiplier) -> {ok, Sum + N * Multiplier, Rest};
 length_field(<<1:1, N:7, Rest/binary>>, Sum, Multiplier) -> length_field(Rest, Sum + N * Multiplier, Multiplier * 128).
 
-packet(1, _, <<L:16, Name:L/binary, Level, _User:1, _Pass:1, _WillRetain:1, _WillQoS:2, _Will:1, Clean:1, _:1,
-               KeepAlive:16, N:16, ClientId:N/binary, _/binary>>) ->
-    {connect, Name, Level, Clean =:= 1, KeepAlive, ClientId};
+packet(1, _, <<L:16, Name:L/binary, Level, User:1, _Pass:1, _WillRetain:1, _WillQoS:2, Will:1, Clean:1, _:1,
+               KeepAlive:16, N:16, ClientId:N/binary, Rest/binary>>) ->
+    {connect, Name, Level, Clean =:= 1, KeepAlive, ClientId, username(User, Will, Rest)};
 packet(3, Flags, Body) -> publish_packet((Flags bsr 1) band 3, Flags band 1, Body);
 packet(4, _, <<Id:16>>) -> {puback, Id};
 packet(8, _, <<Id:16, Filters/binary>>) -> {subscribe, Id, [{F, min(Q, 1)} || {F, Q} <- subscriptions(Filters)]};
 packet(10, _, <<Id:16, Filters/binary>>) -> {unsubscribe, Id, filters(Filters)};
 packet(12, _, <<>>) -> pingreq;
 packet(14, _, _) -> disconnect.
+
+username(0, _, _) -> undefined;
+username(1, 0, <<N:16, Name:N/binary, _/binary>>) -> Name;
+username(1, 1, <<T:16, _Topic:T/binary, M:16, _Message:M/binary, Rest/binary>>) -> username(1, 0, Rest).
 
 publish_packet(0, Retain, <<L:16, Topic:L/binary, Payload/binary>>) ->
     {publish, Topic, Payload, 0, Retain, undefined};
