@@ -56,7 +56,13 @@ def release_info(arguments: Arguments, check_mode: bool = False) -> Result:
     version = valid_version(arguments["check_version"])
     node = _node(arguments)
     found, _result = facts.collect(
-        node.installation, node.command, node.state_dir, version, arguments["old_code"], arguments["verification"]
+        node.installation,
+        node.command,
+        node.state_dir,
+        version,
+        arguments["old_code"],
+        arguments["verification"],
+        arguments["survivors_of"],
     )
     return dict(found, changed=False)
 
@@ -165,6 +171,7 @@ KINDS = {
             check_version=dict(type="str"),
             old_code=dict(type="bool", default=True),
             verification=dict(type="bool", default=False),
+            survivors_of=dict(type="float"),
             operation_timeout=dict(type="float", default=0),
             **dict(_NODE, timeout=dict(type="float", default=60)),
         ),
@@ -205,8 +212,8 @@ KINDS = {
 class Call(NamedTuple):
     """One of a row: its kind, its checked arguments, and for a reading what it must find for the row to go on.
 
-    ``expect``: ``running``, ``cluster``, ``least``, ``boots`` and ``same``, as :func:`readiness.is_as_planned` takes
-    them; None for nothing.
+    ``expect``: ``running``, ``cluster``, ``boots``, ``same``, ``books`` and ``tolerance``, as
+    :func:`readiness.is_as_planned` takes them; None for nothing.
     """
 
     kind: str
@@ -240,13 +247,22 @@ def _go_on(
     while len(results) < len(row):
         if results and _ends(row[len(results) - 1], results[-1]):
             break
-        call = row[len(results)]
+        call = _with_survivors(row[len(results)], results)
         pause(0)
         results.append(_result_of(call, check_mode))
         if not results[-1].get("failed"):
             # What failed is tried again by whoever asks again.
             keep(results)
     return results
+
+
+def _with_survivors(call: Call, results: Sequence[Result]) -> Call:
+    """A later reading of a row counts the clients that are still there of those of the first one."""
+    if call.kind != "emqx_release_info" or call.arguments.get("survivors_of") is not None:
+        return call
+    times = [(result.get("client_books") or {}).get("time") for result in results]
+    first = next((time for time in times if time is not None), None)
+    return call if first is None else call._replace(arguments=dict(call.arguments, survivors_of=first))
 
 
 def _ends(call: Call, result: Result) -> bool:

@@ -75,7 +75,7 @@ def books(time: float, samples: Sequence[Sample], other_protocols: Sequence[str]
 def unknown_books(reason: str) -> Dict[str, Any]:
     """The books of a node that does not tell them."""
     names = ("time", "connected", "sessions", "session_balance", "connection_balance") + _GROWING
-    return dict({name: None for name in names}, reason=reason)
+    return dict(dict.fromkeys(names), reason=reason)
 
 
 def why_incomparable(before: Optional[Mapping[str, Any]], now: Optional[Mapping[str, Any]]) -> Optional[str]:

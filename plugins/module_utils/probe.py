@@ -25,12 +25,14 @@ _UPTIME_PART = re.compile(r"(\d+)\s*(day|hour|minute|second)")
 _UNIT_SECONDS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
 _MEMBER_TIMEOUT_MS = 5000
 
-# What every member of the cluster evaluates by itself: the counters, the rows, and the counters once more, until three
-# samples in a row are alike, at most eight of them, 10 ms apart. Up to 4.3 who is connected is searched for in the rows,
+# What every member of the cluster evaluates: the counters, the rows, and the counters once more, until three
+# samples in a row are alike, at most eight, 10 ms apart. Up to 4.3 who is connected is searched for in the rows,
 # 1.2 s for a million, which is done twice at most then.
 _BOOKS = (
     "(fun() ->"
-    " Counters = fun() -> [emqx_metrics:val(N) || N <- [%(metrics)s]] end,"
+    " Counters = fun() -> [emqx_metrics:val(N) || N <- ["
+    + ",".join("'" + metric + "'" for _name, metric in METRICS)
+    + "]] end,"
     " Live = ets:info(emqx_channel_live, size),"
     " Size = fun() -> ets:info(emqx_channel_info, size) end,"
     " Connected = fun() -> case Live of"
@@ -41,12 +43,9 @@ _BOOKS = (
     " Loop = fun F([A, A, A | _] = Found) -> Found; F(Found) when length(Found) >= Most -> Found;"
     " F(Found) -> timer:sleep(10), F([Sample() | Found]) end,"
     " {node(), erlang:system_time(millisecond), Loop([Sample()]),"
-    " [A || {A, _, _} <- application:which_applications(), lists:member(A, [%(other_protocols)s])]}"
+    " [A || {A, _, _} <- application:which_applications(), lists:member(A, [" + ",".join(OTHER_PROTOCOLS) + "])]}"
     " end)()."
-) % {
-    "metrics": ", ".join("'{0}'".format(metric) for _name, metric in METRICS),
-    "other_protocols": ", ".join(OTHER_PROTOCOLS),
-}
+)
 
 # Each fact is asked for on its own, so that what an older or newer EMQX does not know costs only that fact.
 _FACTS = (

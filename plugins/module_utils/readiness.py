@@ -8,6 +8,8 @@ import hashlib
 import json
 from typing import Any, Dict, Iterable, List, Mapping, Optional
 
+from ansible_collections.emqx.fleet.plugins.module_utils import clients
+
 #: What must not change while a node is watched without that somebody looks what it means.
 WATCHED = (
     "pid",
@@ -32,14 +34,17 @@ def is_as_planned(
     facts: Mapping[str, Any],
     running: str,
     cluster: Iterable[str],
-    least: Optional[Mapping[str, int]] = None,
+    least: Optional[int] = None,
     boots: Optional[str] = None,
     same: Optional[Mapping[str, str]] = None,
+    books: Optional[Mapping[str, Any]] = None,
+    tolerance: int = 0,
 ) -> bool:
     """Whether the node runs this version, and its cluster is whole; on the controller the checks tell what is not.
 
-    ``least``: the smallest numbers of what the facts count, such as ``connections``. ``boots``: the version that a
-    restart must boot. ``same``: digests (:func:`digests`) of facts that are as they were.
+    ``boots``: the version that a restart must boot. ``same``: digests (:func:`digests`) of facts that are as they were.
+    ``books``: those of the clients from before (:func:`clients.books`), since when no more than ``tolerance`` may have
+    been cut off; where they do not tell, there must be ``least`` connections.
     """
     if facts["state"] != "running" or facts["running"] != running or absent_members(facts, cluster):
         return False
@@ -47,7 +52,10 @@ def is_as_planned(
         return False
     if same and digests(facts) != dict(same):
         return False
-    return all((facts[name] or 0) >= number for name, number in (least or {}).items())
+    lost = clients.cut_off(books, facts.get("client_books"))
+    if lost is not None:
+        return lost <= tolerance
+    return least is None or (facts["connections"] or 0) >= least
 
 
 def digests(facts: Mapping[str, Any]) -> Dict[str, str]:

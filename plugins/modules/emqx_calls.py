@@ -144,7 +144,9 @@ def _checked(
 _EXPECT = dict(
     running=dict(type="str", required=True),
     cluster=dict(type="list", elements="str", required=True),
-    least=dict(type="dict"),
+    least=dict(type="int"),
+    books=dict(type="dict"),
+    tolerance=dict(type="int", default=0),
     boots=dict(type="str"),
     same=dict(type="dict"),
 )  # type: Dict[str, Any]

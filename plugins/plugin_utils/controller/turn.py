@@ -20,8 +20,15 @@ from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import package_sources, reservation
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Call
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.verification import Reading, read_until
-from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates, outcomes, verdicts
-from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, Hop, NodeFacts, Outcome, Plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import accounting, gates, outcomes, verdicts
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import (
+    ClientsSeen,
+    Decision,
+    Hop,
+    NodeFacts,
+    Outcome,
+    Plan,
+)
 
 #: A reservation is renewed when this part of its lease is over.
 _RENEW_AFTER = 0.3
@@ -307,6 +314,7 @@ class Turn:
         self._renew("Prove that no other run works on the cluster", verify_cluster=True)
         running, cluster = self._as_planned.values()
         reading = self._verify(lambda facts: verdicts.ready_to_switch(facts, running, cluster))
+        self._see(reading, None)
         self._heed("Look at the node and its cluster just before its turn", reading)
         self._outcome = outcomes.advance(
             self._outcome, "look", looked=wave, before=reading.facts, renewed=self._clock()
@@ -331,7 +339,8 @@ class Turn:
             for hop in self._planned["hops"]
         ]
         title = f"Switch to {self._planned['to']}, so that a restart would still bring the old version back"
-        self._node.ahead(title, [*([] if looked else self._look_row()), *hops, _VERIFICATION])
+        last = self._counting(self._outcome["before"] or self._facts) if looked else _VERIFICATION
+        self._node.ahead(title, [*([] if looked else self._look_row()), *hops, last])
         if not looked:
             self._look(wave)
         before = self._outcome["before"] or self._facts
@@ -346,11 +355,14 @@ class Turn:
             )
             log_errors += told.get("log_errors") or []
         boots = str(before["boot"]["version"])
-        reading = self._verify_against(before, self._planned["to"], boots, log_errors=log_errors)
+        # In the row of the switch the reading after it finds out by itself from when on to count.
+        call = self._counting(before) if looked else _VERIFICATION
+        reading = self._verify_against(before, self._planned["to"], boots, log_errors=log_errors, call=call)
         self._heed("Verify that nobody noticed, on the node and in its cluster", reading)
         if self._settings["commit"] == "node":
             call = self._release_call(self._planned["to"], "permanent")
-            self._node.ahead(f"Make {self._planned['to']} permanent, so that a restart boots it", [call, _VERIFICATION])
+            row = [call, self._counting(before)]
+            self._node.ahead(f"Make {self._planned['to']} permanent, so that a restart boots it", row)
             reading = self._make_permanent(before)
         checks = [check.as_dict() for check in reading.checks]
         self._outcome = outcomes.advance(self._outcome, "switch", after=reading.facts, checks=checks)
@@ -380,16 +392,24 @@ class Turn:
     def _unnoticed(self, boots: str | None = None) -> Call:
         """A reading that ends the row where the node itself sees that something was noticed; the checks see more."""
         before = self._outcome["before"] or self._facts
-        tolerance = self._settings["client_loss_tolerance"]
-        least = {
-            name: before[name] - verdicts.allowed_loss(tolerance, before[name])
-            for name in ("connections", "sessions", "subscriptions")
-            if before[name] is not None
+        had = before["connections"] or 0
+        tolerance = verdicts.allowed_loss(self._settings["client_loss_tolerance"], had)
+        expect: dict[str, Any] = {
+            "running": self._planned["to"],
+            "cluster": list(before["cluster"]["running"]),
+            "books": before.get("client_books"),
+            "tolerance": tolerance,
+            "least": had - tolerance,
+            **({} if boots is None else {"boots": boots}),
         }
-        expect = {"running": self._planned["to"], "cluster": list(before["cluster"]["running"]), "least": least}
-        if boots is not None:
-            expect["boots"] = boots
-        return _VERIFICATION._replace(expect=expect)
+        return self._counting(before)._replace(expect=expect)
+
+    def _counting(self, before: NodeFacts) -> Call:
+        """A reading that counts the clients who are still there of those before; in one row it knows that by itself."""
+        time_before = (before.get("client_books") or {}).get("time")
+        if time_before is None:
+            return _VERIFICATION
+        return _VERIFICATION._replace(arguments={**_VERIFICATION.arguments, "survivors_of": time_before})
 
     def _watch(self, last: bool) -> None:
         outcome = self._outcome
@@ -436,7 +456,7 @@ class Turn:
         states = ["permanent" if version == way[-1] else "current" for version in way]
         back = [self._release_call(*hop, allow_downgrade=True) for hop in zip(way, states, strict=True)]
         if way:
-            self._node.ahead(f"Switch back to {way[-1]}", [self._renewal(), *back, _VERIFICATION])
+            self._node.ahead(f"Switch back to {way[-1]}", [self._renewal(), _VERIFICATION, *back, _VERIFICATION])
         try:
             self._renew("Renew the reservation")
             if not way:
@@ -448,12 +468,18 @@ class Turn:
                         f"maintenance window brings {booted} back."
                     },
                 )
+            before = self._outcome["before"] or self._facts
+            # Whoever was cut off by the switch does not come back by the way back, and was told of.
+            there = self._node.run(_VERIFICATION.kind, dict(_VERIFICATION.arguments))
+            counted = there if there.get("state") == "running" else before
             for version, state in zip(way, states, strict=True):
                 self._release(f"Switch back to {version}", version, state, allow_downgrade=True)
-            before = self._outcome["before"] or self._facts
             # An alarm that the switch raised outlives it; it was told of when the switch failed.
-            reading = self._verify_against(before, way[-1], way[-1], accept=["alarms"])
+            reading = self._verify_against(
+                before, way[-1], way[-1], accept=["alarms"], counted=counted, call=_VERIFICATION
+            )
             self._heed("Verify that nobody noticed the way back", reading)
+            self._outcome = outcomes.note(self._outcome, accounting=accounting.Watch(before).look(reading.facts))
         except _StepError as error:
             return self._failed("rollback", error)
         self._outcome = outcomes.advance(self._outcome, "rollback", before=before, after=reading.facts)
@@ -499,9 +525,11 @@ class Turn:
             },
         )
 
-    def _verify(self, checks_of: Callable[[dict[str, Any]], Sequence[verdicts.Check]]) -> Reading:
+    def _verify(
+        self, checks_of: Callable[[dict[str, Any]], Sequence[verdicts.Check]], call: Call = _VERIFICATION
+    ) -> Reading:
         return read_until(
-            lambda: self._node.run(_VERIFICATION.kind, dict(_VERIFICATION.arguments)),
+            lambda: self._node.run(call.kind, dict(call.arguments)),
             checks_of,
             float(self._settings["verify_seconds"]),
             self._sleep,
@@ -514,7 +542,10 @@ class Turn:
         boots: str,
         log_errors: Sequence[str] = (),
         accept: Sequence[str] = (),
+        counted: NodeFacts | None = None,
+        call: Call | None = None,
     ) -> Reading:
+        """Hold the node against ``before``; ``counted``: facts from which on clients are counted, if that is later."""
         expectation = verdicts.Expectation(
             version=version,
             boots=boots,
@@ -522,7 +553,40 @@ class Turn:
             log_errors=log_errors,
             accepted=[*self._settings["accept"], *accept],
         )
-        return self._verify(lambda facts: verdicts.after_switch(before, facts, expectation))
+        watch = self._watch_of(before if counted is None else counted)
+
+        def checks_of(facts: dict[str, Any]) -> Sequence[verdicts.Check]:
+            if facts["state"] != "running":
+                return verdicts.after_switch(before, facts, expectation)
+            account = watch.look(facts)
+            self._outcome = outcomes.note(self._outcome, accounting=account)
+            return verdicts.after_switch(before, facts, expectation, account, counted)
+
+        reading = self._verify(checks_of, call or self._counting(before))
+        self._see(reading, self._outcome["accounting"])
+        return reading
+
+    def _watch_of(self, counted: NodeFacts) -> accounting.Watch:
+        """The watch over the clients since ``counted``, which goes on from the last look."""
+        measured = self._facts if self._facts is not counted else None
+        goes_on = self._outcome["accounting"] is not None and counted is self._outcome["before"]
+        previous = self._outcome["after"] if goes_on else None
+        return accounting.Watch(counted, measured, previous, self._outcome["accounting"] if goes_on else None)
+
+    def _see(self, reading: Reading, account: Mapping[str, Any] | None) -> None:
+        """Keep how many clients there were."""
+        if reading.error is not None or reading.facts.get("clock") is None:
+            return
+        at = float(reading.facts["clock"]) - float(self._facts.get("clock_offset") or 0)
+        books = reading.facts.get("client_books") or {}
+        connected = books.get("connected")
+        seen: ClientsSeen = {
+            "at": round(at, 3),
+            "phase": self._phase,
+            "connected": reading.facts["connections"] if connected is None else connected,
+            "cut_off": (account or {}).get("cut_off"),
+        }
+        self._outcome = outcomes.note_clients(self._outcome, seen)
 
     def _heed(self, task: str, reading: Reading) -> None:
         if reading.error is not None:

@@ -667,7 +667,8 @@ def _strange_names(
             continue
         longer = [PREFIX + option for option in options if option.startswith(f"{name}_")]
         if longer:
-            warnings.append(f"{variable} is no setting and has no effect; there is {' and '.join(longer)}.")
+            named = " and ".join(filter(None, [", ".join(longer[:-1]), longer[-1]]))
+            warnings.append(f"{variable} is no setting and has no effect; there is {named}.")
     return problems, warnings
 
 

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ansible_collections.emqx.fleet.plugins.module_utils.clients import comparable
 from ansible_collections.emqx.fleet.plugins.module_utils.readiness import absent_members
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.accounting import Watch
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
 
 Facts = Mapping[str, Any]
@@ -44,7 +44,7 @@ CHANGED_BY_RELUP: Mapping[str, Mapping[str, str]] = {
 _SHOWN_KEYS = 10
 _TOLERANCE = re.compile(r"^(\d+)\s*(%?)$")
 #: The checks that a tolerance is for.
-_COUNTED = ("clients", "sessions", "subscriptions", "cluster_clients")
+_COUNTED = ("clients", "disconnects", "sessions", "subscriptions", "cluster_clients")
 _WAY_OUT = re.compile(r"To accept this, set emqx_upgrade_client_loss_tolerance to \d+ \(or \d+%\)\.$")
 
 
@@ -109,11 +109,24 @@ def ready_to_switch(facts: Facts, expected_running: str, planned_cluster: Iterab
     ]
 
 
-def after_switch(before: Facts, after: Facts, expectation: Expectation) -> list[Check]:
-    """A node that was switched, against itself before: version, process, cluster, clients, and what it serves."""
+def after_switch(
+    before: Facts,
+    after: Facts,
+    expectation: Expectation,
+    account: Mapping[str, Any] | None = None,
+    counted: Facts | None = None,
+) -> list[Check]:
+    """A node that was switched, against itself before: version, process, cluster, clients, and what it serves.
+
+    ``account``: that of its clients (:class:`accounting.Watch`); by default the one of these facts. ``counted``: facts
+    from which on clients are counted, where that is later than ``before``.
+    """
     checks = [_equal("node_running", "running", after["state"], "The node is {actual} after the switch.")]
     if after["state"] != "running":
         return checks
+    counted = before if counted is None else counted
+    account = Watch(counted).look(after) if account is None else account
+    clients = _clients(counted, after, account, expectation.tolerance)
     checks += [
         _equal("version", expectation.version, after["running"], "The node runs {actual}, not {expected}."),
         _equal("boots", expectation.boots, after["boot"]["version"], "A restart would boot {actual}, not {expected}."),
@@ -127,10 +140,7 @@ def after_switch(before: Facts, after: Facts, expectation: Expectation) -> list[
         _same_supervisor(before, after),
         _cluster_complete(after, before["cluster"]["running"]),
         _cluster_versions(before, after, expectation.version),
-        _cluster_clients(before, after, expectation.tolerance),
-        _not_less("clients", *comparable(before, after), expectation.tolerance),
-        _not_less("sessions", before["sessions"], after["sessions"], expectation.tolerance),
-        _not_less("subscriptions", before["subscriptions"], after["subscriptions"], expectation.tolerance),
+        *clients,
         _kept("listeners", _listeners(before), _listeners(after), "These listeners are gone: {missing}."),
         _listeners_answer(before, after, expectation.accepted),
         _kept(
@@ -149,12 +159,7 @@ def after_switch(before: Facts, after: Facts, expectation: Expectation) -> list[
         _no_new_alarms(before, after, expectation.accepted),
         _none_of("node_log", expectation.log_errors, "The node's log has errors about the switch: {found}."),
     ]
-    return _with_way_out(checks, _losses(before, after))
-
-
-def still_healthy(before: Facts, after: Facts, expectation: Expectation) -> list[Check]:
-    """The same questions while a version is observed; the log was already read after the switch."""
-    return after_switch(before, after, expectation)
+    return _with_way_out(checks, _losses(counted, after, account))
 
 
 def failed(checks: Iterable[Check]) -> list[Check]:
@@ -292,14 +297,75 @@ def _cluster_versions(before: Facts, after: Facts, version: str) -> Check:
     return _none_of("cluster_versions", strange, "Other members of the cluster changed their version: {found}.")
 
 
-def _cluster_clients(before: Facts, after: Facts, tolerance: int | str) -> Check:
+def _clients(before: Facts, after: Facts, account: Mapping[str, Any], tolerance: int | str) -> list[Check]:
+    """By the books nobody was cut off, and not more left than usual; where there are none, by the numbers there are."""
+    checks = [_cluster_clients(account, tolerance)]
+    if account["told_by"] != "books":
+        check = _not_less("clients", account["before"], account["now"], tolerance)
+        told = f"{check.actual}, by counts: {account['reason']}"
+        return [
+            *checks,
+            replace(check, actual=told if check.actual != "None" else check.actual),
+            _not_less("sessions", before["sessions"], after["sessions"], tolerance),
+            _not_less("subscriptions", before["subscriptions"], after["subscriptions"], tolerance),
+        ]
+    allowed = allowed_loss(tolerance, account["before"])
+    lost = account["cut_off"]
+    books = "{before} were connected, {came} came, {left} left, {replaced} were replaced, {now} are there".format(
+        **account
+    )
+    message = "" if lost <= allowed else f"{_were(lost)} cut off: {books}."
+    checks.append(Check("clients", not message, f"at most {allowed} cut off", f"{lost} cut off: {books}", message))
+    expected = account["expected_left"]
+    if expected is not None:
+        checks.append(_disconnects(expected, account["burst"], allowed))
+    checks.append(_subscriptions(before, after, account, tolerance))
+    return checks
+
+
+def _disconnects(expected: Mapping[str, Any], burst: int, allowed: int) -> Check:
+    left, most = expected["left"], expected["at_most"]
+    shown = f"{left} in {expected['seconds']:g} s"
+    usual = f"{expected['measured_left']} in the {expected['measured_seconds']:g} s before"
+    message = ""
+    if burst > allowed:
+        message = (
+            f"{left} clients were disconnected within {expected['seconds']:g} s; by {usual}, {most} are to be expected "
+            "at most."
+        )
+    return Check("disconnects", not message, f"at most {most}, by {usual}", shown, message)
+
+
+def _subscriptions(before: Facts, after: Facts, account: Mapping[str, Any], tolerance: int | str) -> Check:
+    """None is gone but with clients that left, or were unsubscribed.
+
+    How many the clients had that left is not known; those who stayed must have half of what they had on the average.
+    """
+    was, now = before["subscriptions"], after["subscriptions"]
+    books, then = after["client_books"], before["client_books"]
+    ended = books["ended"] - then["ended"] + account["cut_off"]
+    if was is None or now is None or not (ended or books["unsubscribed"] - then["unsubscribed"]):
+        return _not_less("subscriptions", was, now, tolerance)
+    stayed = max(0, then["sessions"] - ended)
+    least = was * stayed // max(1, then["sessions"]) // 2 - (books["unsubscribed"] - then["unsubscribed"])
+    passed = now >= least
+    message = f"The node had {was} subscriptions and has {now}, though {stayed} of {then['sessions']} clients stayed."
+    return Check("subscriptions", passed, f"at least {max(0, least)}", str(now), "" if passed else message)
+
+
+def _were(number: int) -> str:
+    return "1 client was" if number == 1 else f"{number} clients were"
+
+
+def _cluster_clients(account: Mapping[str, Any], tolerance: int | str) -> Check:
     """The clients of the other members; a member that is gone is the business of another check."""
-    now = _other_members(after)
     fewer = []
-    for node, row in _other_members(before).items():
-        had, has = comparable(row, now.get(node) or {})
-        if had is not None and has is not None and has < had - allowed_loss(tolerance, had):
-            fewer.append(f"{node} had {had} and has {has}")
+    for node, row in account["members"].items():
+        had, lost = row["before"], row["cut_off"]
+        if had is None or lost is None or lost <= allowed_loss(tolerance, had):
+            continue
+        by_books = f"of {node} {_were(lost)} cut off"
+        fewer.append(by_books if row["told_by"] == "books" else f"{node} had {had} and has {row['now']}")
     return _none_of("cluster_clients", fewer, "Other members of the cluster have fewer clients: {found}.")
 
 
@@ -317,13 +383,17 @@ def _not_less(name: str, was: int | None, now: int | None, tolerance: int | str)
     )
 
 
-def _losses(before: Facts, after: Facts) -> list[tuple[int, int]]:
+def _losses(before: Facts, after: Facts, account: Mapping[str, Any]) -> list[tuple[int, int]]:
     """How many there were and how many of them are missing, by each count that is compared."""
-    pairs = [comparable(before, after)]
-    pairs += [(before[name], after[name]) for name in ("sessions", "subscriptions")]
-    now = _other_members(after)
-    pairs += [comparable(row, now.get(node) or {}) for node, row in _other_members(before).items()]
-    return [(had, had - has) for had, has in pairs if had is not None and has is not None and has < had]
+    pairs = [(account["before"], account["cut_off"]), (account["before"], account["burst"])]
+    pairs += [(row["before"], row["cut_off"]) for row in account["members"].values()]
+    if account["told_by"] != "books":
+        pairs += [
+            (before[name], before[name] - after[name])
+            for name in ("sessions", "subscriptions")
+            if before[name] is not None and after[name] is not None
+        ]
+    return [(had, missing) for had, missing in pairs if had and missing is not None and missing > 0]
 
 
 def _with_way_out(checks: list[Check], losses: Sequence[tuple[int, int]]) -> list[Check]:

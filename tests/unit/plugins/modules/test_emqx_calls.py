@@ -57,6 +57,8 @@ def test_texts_become_what_they_mean() -> None:
         "least": None,
         "boots": None,
         "same": None,
+        "books": None,
+        "tolerance": 0,
     }
 
 

@@ -38,7 +38,7 @@ def test_a_home_folder_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "packages").mkdir()
     assert setting_files.packages(["~/packages"], "/") == []
-    assert setting_files.report("~/r.json", "/") == (f"{tmp_path}/r.json", [])
+    assert setting_files.report("report_file", "~/r.json", "/") == (f"{tmp_path}/r.json", [])
     assert setting_files.hook("~/packages", ["/nowhere"]) == f"{tmp_path}/packages"
 
 
@@ -49,13 +49,13 @@ def test_a_report_that_can_be_written(tmp_path: Path, name: str) -> None:
     (tmp_path / "link.json").symlink_to(old)
     (tmp_path / "dangling.json").symlink_to(tmp_path / "later.json")
     before = sorted(tmp_path.iterdir()), old.stat().st_mtime_ns
-    assert setting_files.report(name, str(tmp_path)) == (str(tmp_path / name), [])
+    assert setting_files.report("report_file", name, str(tmp_path)) == (str(tmp_path / name), [])
     assert (sorted(tmp_path.iterdir()), old.stat().st_mtime_ns) == before, "nothing is left behind"
     assert old.read_text(encoding="utf-8") == "before"
 
 
 def complaint(path: str, base: Path) -> str:
-    _absolute, (problem,) = setting_files.report(path, str(base))
+    _absolute, (problem,) = setting_files.report("report_file", path, str(base))
     return problem.sentence()
 
 

@@ -470,7 +470,8 @@ def test_a_name_that_stops_too_early_is_warned_of() -> None:
     assert found.warnings == [
         "emqx_upgrade_soak is no setting and has no effect; there is emqx_upgrade_soak_seconds and "
         "emqx_upgrade_soak_interval.",
-        "emqx_upgrade_report is no setting and has no effect; there is emqx_upgrade_report_file.",
+        "emqx_upgrade_report is no setting and has no effect; there is emqx_upgrade_report_file, "
+        "emqx_upgrade_report_html, emqx_upgrade_report_junit and emqx_upgrade_report_metrics.",
     ]
 
 
