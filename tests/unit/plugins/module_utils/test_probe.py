@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import pytest
 from ansible_collections.emqx.fleet.plugins.module_utils import asking, probe
 from ansible_collections.emqx.fleet.plugins.module_utils.asking import parse_answer
-from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
+from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS, Sample, books, unknown_books
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom
 from ansible_collections.emqx.fleet.plugins.module_utils.probe import Probe, expression, uptime_seconds
@@ -250,6 +250,38 @@ def test_zero_clients_are_not_unknown() -> None:
     assert answered(stats=[(Atom("connections.count"), 0)]).statistic(*COUNTERS) == 0
 
 
+def told_books(node: Atom, count: int = 3, **changes: Any) -> Any:
+    """What a member answers that has evaluated what it was asked, newest sample first."""
+    counters = [9, 5, 9, 0, 3, 0, 0, 1]
+    sample = (counters, changes.get("sessions", 6), changes.get("connected", 4), counters)
+    return (Atom("value"), (node, 1790000000500, [sample] * count, changes.get("others", [])), [])
+
+
+def test_the_books_of_the_node_itself() -> None:
+    node = Atom("emqx@10.0.0.1")
+    found = answered(node=node, books=[told_books(node)], survivors=4)
+    assert (found.client_books["connected"], found.client_books["came"], found.survivors) == (4, 9, 4)
+    assert found.client_books["session_balance"] == [0, 0]
+    others = answered(node=node, books=[told_books(node, others=[Atom("emqx_coap")])])
+    assert others.client_books["reason"] == "clients of emqx_coap are not counted as those of MQTT are"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [],
+        [(Atom("badrpc"), Atom("timeout"))],
+        [told_books(Atom("emqx@10.0.0.2"))],
+        [told_books(Atom("emqx@10.0.0.1"), sessions=Atom("undefined"))],
+        Atom("undefined"),
+    ],
+)
+def test_books_that_the_node_does_not_tell(answer: Any) -> None:
+    found = answered(node=Atom("emqx@10.0.0.1"), books=answer, survivors=Atom("undefined"))
+    assert found.client_books == unknown_books("the node did not tell its counters")
+    assert found.survivors is None
+
+
 def test_cluster_with_a_member_that_does_not_answer() -> None:
     one, two = Atom("emqx@10.0.0.1"), Atom("emqx@10.0.0.2")
     down = (Atom("badrpc"), Atom("nodedown"))
@@ -257,7 +289,10 @@ def test_cluster_with_a_member_that_does_not_answer() -> None:
         cluster_running=[two, one],
         cluster_stopped=[Atom("emqx@10.0.0.3")],
         members=[(two, down, down), (one, "4.4.18", [(Atom("connections.count"), 4), (Atom("sessions.count"), 6)])],
+        books=[down, told_books(one)],
     )
+    silent = unknown_books("it did not tell its counters")
+    counted = books(1790000000.5, [Sample([9, 5, 9, 0, 3, 0, 0, 1], 6, 4, [9, 5, 9, 0, 3, 0, 0, 1])] * 3)
     assert found.cluster == {
         "running": ["emqx@10.0.0.1", "emqx@10.0.0.2"],
         "stopped": ["emqx@10.0.0.3"],
@@ -268,8 +303,16 @@ def test_cluster_with_a_member_that_does_not_answer() -> None:
                 "connections": 4,
                 "connection_counts": {"connections.count": 4},
                 "sessions": 6,
+                "client_books": counted,
             },
-            {"node": "emqx@10.0.0.2", "version": None, "connections": None, "connection_counts": {}, "sessions": None},
+            {
+                "node": "emqx@10.0.0.2",
+                "version": None,
+                "connections": None,
+                "connection_counts": {},
+                "sessions": None,
+                "client_books": silent,
+            },
         ],
     }
 
