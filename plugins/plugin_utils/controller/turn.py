@@ -412,15 +412,16 @@ class Turn:
         return _VERIFICATION._replace(arguments={**_VERIFICATION.arguments, "survivors_of": time_before})
 
     def _watch(self, last: bool) -> None:
-        outcome = self._outcome
-        before = outcome["before"] or self._facts
-        boots = str((outcome["after"] or self._facts)["boot"]["version"])
+        before = self._outcome["before"] or self._facts
+        boots = str((self._outcome["after"] or self._facts)["boot"]["version"])
         # What a run that died left half committed is repaired by the commit.
         more = ["boot_consistent"] if self._planned["action"] == "commit" else []
         reading = self._verify_against(before, self._planned["to"], boots, accept=more)
         self._heed("Verify that nobody notices", reading)
         changes = {"before": before, "after": reading.facts}
-        self._outcome = outcomes.advance(outcome, "soak", **changes) if last else outcomes.note(outcome, **changes)
+        self._outcome = (
+            outcomes.advance(self._outcome, "soak", **changes) if last else outcomes.note(self._outcome, **changes)
+        )
 
     def _commit(self) -> None:
         version = self._planned["to"]

@@ -680,6 +680,8 @@ def test_watches_round_after_round_in_one_go() -> None:
     run = Run(FakeHost(NEW, OLD, **{"info#1": {"connections": 11}}), switched()).take("soak", rounds=rounds(10, 10))
     assert run.node.steps == ["wait 10", "renew", "info"] * 2
     assert run.node.executions == 1
+    assert [seen["phase"] for seen in run.outcome["clients_seen"]] == ["soak", "soak"]
+    assert run.outcome["accounting"] is not None
     assert run.slept == [], "the node waits, and not a connection for each round"
     assert run.node.asked_for("renew")[0]["verify_cluster"] is False
     assert plain(run.outcome) == plain(switched(renewed=NOW)) | {"state": "soaked"}
