@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import report_file
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision
@@ -63,8 +63,8 @@ class ActionModule(ActionBase):
         # Who ran a hook and was lost cannot tell of it, so the decisions hand that on.
         decision["problems"] = list(dict.fromkeys([*state.problems(), *decision["problems"]]))
         if not self._task.check_mode:
-            path = str(state.settings.get("report_file") or "")
-            report_file.go_on(path, state.plan, found, rules, decision, state.lost())
+            files = ReportFiles(state.settings, task_vars or {}, state.started)
+            files.go_on(state.plan, found, rules, decision, state.lost())
         result.update(changed=False, **decision, watches=self._watches(state, decision, rules))
         return result
 

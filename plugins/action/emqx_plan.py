@@ -14,7 +14,8 @@ from typing import Any, BinaryIO, cast
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import package_sources, report_file, runs
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import package_sources, runs
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.gates import DEFAULT_MAX_CLOCK_SKEW
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import PlanError, PlanOptions, build_plan
@@ -56,7 +57,8 @@ class ActionModule(ActionBase):
         run_id = settings["run_id"] or f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
         read = self._facts(options["facts_variable"], variables)
         take_over = list(checked.get("take_over") or ())
-        report_path = str(checked.get("report_file") or "")
+        state = RunState(variables)
+        files = ReportFiles(checked, variables, state.started)
         forks = variables.get("ansible_forks")
         try:
             packages = package_sources.load(
@@ -90,12 +92,11 @@ class ActionModule(ActionBase):
                 package_sources.complete_digests(plan)
         except (PlanError, package_sources.SourceError) as error:
             if not self._task.check_mode:
-                report_file.refuse(report_path, RunState(variables).parts(), str(error))
+                files.refuse(state.parts(), str(error))
             raise AnsibleActionFail(str(error)) from None
         message = plan_table.refusal(plan)
         if not self._task.check_mode:
-            refusal = "" if plan["feasible"] else message
-            report_file.begin(report_path, plan, RunState(variables).rules(), refusal)
+            files.begin(plan, state.rules(), "" if plan["feasible"] else message)
         plain = not checked.get("hooks") and not checked.get("pause_seconds")
         result.update(changed=False, plan=plan, table=plan_table.lines(plan), msg=message, plain_waves=plain)
         return result

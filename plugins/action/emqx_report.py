@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import report_file
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles, next_commands
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 
@@ -29,23 +29,19 @@ class ActionModule(ActionBase):
         del tmp
         _validated, options = self.validate_argument_spec(argument_spec=_OPTIONS)
         state = RunState(task_vars or {})
-        path = str(state.settings.get("report_file") or "")
         try:
             outcomes = state.outcomes()
             built = report.build(
                 state.plan,
                 outcomes,
                 state.rules(),
-                report_file.next_commands(),
+                next_commands(),
                 state.problems() + options["problems"],
                 state.lost(),
             )
+            files = ReportFiles(state.settings, task_vars or {}, state.started)
+            told = files.finish(built, state.plan, outcomes, keep=not self._task.check_mode)
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from None
-        if path and not self._task.check_mode:
-            problem = report_file.write(path, built)
-            if problem:
-                # What happened is told all the same.
-                built["ok"], built["message"] = False, f"{problem} {built['message']}".strip()
-        result.update(changed=False, table=built["table"], message=built["message"], final=built["final"], report=built)
+        result.update(changed=False, table=told["table"], message=told["message"], final=told["final"], report=told)
         return result

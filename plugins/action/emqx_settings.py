@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked, 
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import hooks as hook_files
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import (
     host_variables,
-    report_file,
     setting_files,
 )
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.host_patterns import Hosts, PatternError
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import settings, tags
 
 _OPTIONS = {"purpose": {"type": "str", "choices": list(settings.PURPOSES), "default": "upgrade"}}
@@ -31,6 +32,8 @@ _ARGUMENT_SPECS = Path(__file__).resolve().parents[2] / "roles/emqx_upgrade/meta
 #: Purposes that bring packages to nodes, choose canaries and run hooks.
 _ROLL_OUT = ("upgrade", "plan")
 _REPORT = ("upgrade", "plan", "rollback", "commit")
+#: Settings that name a file for a report.
+_REPORTS = ("report_file", "report_html", "report_junit", "report_metrics")
 
 
 class ActionModule(ActionBase):
@@ -41,7 +44,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         del tmp
-        variables = task_vars or {}
+        variables, started = task_vars or {}, time.time()
         _validated, arguments = self.validate_argument_spec(argument_spec=_OPTIONS)
         options = settings.options_of(_argument_specs())
         names = [settings.PREFIX + name for name in options if name != settings.PATTERN]
@@ -58,10 +61,11 @@ class ActionModule(ActionBase):
         message = read.problems.message()
         if message:
             if arguments["purpose"] in _REPORT and not self._task.check_mode:
-                report_file.refuse(str(_of_all(read, "report_file") or ""), phases, message)
+                files = ReportFiles({name: _of_all(read, name) for name in _REPORTS}, variables, started)
+                files.refuse(phases, message)
             result.update(failed=True, msg=message, problems=read.problems.sentences())
             return result
-        result.update(changed=False, settings=read.settings, phases=phases)
+        result.update(changed=False, settings=read.settings, phases=phases, started=started)
         if may_hold_secret(read.settings):
             # Ansible shows the result with -v, and keeps it in files of facts and logs of jobs.
             result["_ansible_no_log"] = True
@@ -99,10 +103,12 @@ class ActionModule(ActionBase):
         if sources and purpose in _ROLL_OUT:
             for problem in setting_files.packages(sources, base):
                 read.problems.add(problem)
-        report = _of_all(read, "report_file")
-        if report:
-            path, problems = setting_files.report(report, base)
-            _put(read, "report_file", path)
+        for name in _REPORTS:
+            report = _of_all(read, name)
+            if not report:
+                continue
+            path, problems = setting_files.report(name, report, base)
+            _put(read, name, path)
             for problem in problems if purpose in _REPORT else ():
                 read.problems.add(problem)
         hooks = _of_all(read, "hooks")

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from typing import Any
 
@@ -15,6 +16,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import readi
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Node
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.turn import Result, Turn, crashed
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
 
 _OPTIONS = {
     "phase": {
@@ -61,10 +63,13 @@ class ActionModule(ActionBase):
         turn: Turn | None = None
         try:
             node = Node(self, variables, state.settings)
+            began = time.time()
             turn = Turn(
                 node, state.host, state.plan, state.settings, state.facts, state.outcome, who=runs.who(variables)
             )
             taken = self._take(turn, state, options)
+            if taken.outcome != state.outcome:
+                taken.outcome = outcomes.note_turn(taken.outcome, options["phase"], began, time.time())
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from None
         except (KeyboardInterrupt, SystemExit):

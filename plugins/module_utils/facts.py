@@ -23,7 +23,7 @@ from ansible_collections.emqx.fleet.plugins.module_utils import (
 )
 from ansible_collections.emqx.fleet.plugins.module_utils.access import unwritable_for
 from ansible_collections.emqx.fleet.plugins.module_utils.accounts import find_account
-from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
+from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS, unknown_books
 from ansible_collections.emqx.fleet.plugins.module_utils.command import CommandResult, EmqxCommand
 from ansible_collections.emqx.fleet.plugins.module_utils.errors import FleetError
 from ansible_collections.emqx.fleet.plugins.module_utils.installation import (
@@ -48,17 +48,20 @@ def collect(
     check_version: Optional[str] = None,
     old_code: bool = True,
     verification: bool = False,
+    survivors_of: Optional[float] = None,
 ) -> Tuple[Dict[str, Any], Optional[CommandResult]]:
     """NodeFacts, and the result of the command that was run for them, if one was.
 
     ``check_version``: an unpacked or old release that the node shall check as if it were to be installed
     (``dry_check``: ``version``, ``passed``, ``message``; null where there is nothing to check). Without ``old_code``
     the processes are not searched for old code, and that fact is null. With ``verification`` a new connection to each
-    listener is tried (``listener_answers``) and the settings are read (``settings``), which are null otherwise.
+    listener is tried (``listener_answers``) and the settings are read (``settings``), which are null otherwise. With
+    ``survivors_of``, a time of the node's clock in seconds since 1970, those are counted who were connected by then and
+    still are (``survivors``).
     """
     patch_paths = sorted(glob.glob(os.path.join(glob.escape(installation.data_dir), "patches", "*.beam")))
     pid = installation.broker_pid()
-    asked = probe.ask(command, pid, patch_paths, check_version, old_code, verification)
+    asked = probe.ask(command, pid, patch_paths, check_version, old_code, verification, survivors_of)
     node = asked.answer  # type: Optional[probe.Probe]
     if node is not None:
         pid = node.pid
@@ -133,6 +136,8 @@ def _of_running_node(installation: Installation, node: probe.Probe, patch_paths:
         "connection_counts": node.connection_counts,
         "sessions": node.statistic(*probe.SESSIONS),
         "subscriptions": node.statistic(*probe.SUBSCRIPTIONS),
+        "client_books": node.client_books,
+        "survivors": node.survivors,
         "cluster": cluster,
         "plugins": node.plugins,
         "modules": node.modules,
@@ -163,6 +168,8 @@ def _of_files(installation: Installation, patch_paths: List[str], pid: Optional[
         "connection_counts": {},
         "sessions": None,
         "subscriptions": None,
+        "client_books": unknown_books("the node did not answer"),
+        "survivors": None,
         "cluster": {"running": [], "stopped": [], "members": []},
         "plugins": [],
         "modules": [],

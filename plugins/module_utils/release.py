@@ -169,6 +169,7 @@ class ReleaseManager:
         entry = {"action": step.action, "version": step.version}  # type: Dict[str, Any]
         self.actions.append(entry)
         started = time.time()
+        entry["at"] = round(started, 3)
         try:
             handler(step.version, entry)
         except FleetError:
@@ -426,6 +427,7 @@ class ReleaseManager:
         result = self.command.change(*arguments)
         entry["command"] = ["emqx"] + list(arguments)
         entry["rc"] = result.rc
+        entry["output"] = self.command.output(result)
         self._last_word = self.command.reason(result)
         return result
 

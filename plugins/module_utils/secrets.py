@@ -49,7 +49,8 @@ def names_secret(name: str) -> bool:
 def may_hold_secret(value: Any) -> bool:
     """Whether a setting's value, of any JSON type, may hold a secret: in a URL, or under a name that says so."""
     if isinstance(value, dict):
-        return any(names_secret(str(name)) or may_hold_secret(item) for name, item in value.items())
+        given = {str(name): item for name, item in value.items() if item not in (None, "")}
+        return any(names_secret(name) or may_hold_secret(item) for name, item in given.items())
     if isinstance(value, (list, tuple)):
         return any(may_hold_secret(item) for item in value)
     text = str(value)

@@ -144,8 +144,37 @@ class Reservation(TypedDict):
     message: str
 
 
+class TimelineEntry(TypedDict):
+    """Something that was done on a node: a turn of a phase, or a step of it.
+
+    ``at``: seconds since 1970 by the controller's clock. ``action``: ``turn``, or a step as the node was told it.
+    """
+
+    at: float
+    phase: str
+    action: str
+    version: str | None
+    seconds: float | None
+    clients: int | None
+    command: list[str]
+    rc: int | None
+    output: list[str]
+
+
+class ClientsSeen(TypedDict):
+    """The clients of a node at a time (``at``, seconds since 1970 by the controller's clock)."""
+
+    at: float
+    phase: str
+    connected: int | None
+    cut_off: int | None
+
+
 class Outcome(TypedDict, total=False):
-    """What became of one node in one run; the state machine is :mod:`decide.outcomes`."""
+    """What became of one node in one run; the state machine is :mod:`decide.outcomes`.
+
+    ``accounting``: what became of the clients in the switch and since, by :mod:`decide.accounting`.
+    """
 
     state: State
     looked: int | None
@@ -154,6 +183,9 @@ class Outcome(TypedDict, total=False):
     checks: list[dict[str, Any]]
     actions: list[dict[str, Any]]
     commit_actions: list[dict[str, Any]]
+    timeline: list[TimelineEntry]
+    clients_seen: list[ClientsSeen]
+    accounting: dict[str, Any] | None
     failure: Failure | None
     hook_failures: list[HookFailure]
     rollback_message: str

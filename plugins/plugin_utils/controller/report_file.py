@@ -2,26 +2,28 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The report's file. From the beginning of a run it tells of that run and of no other, also where it never ends.
+"""The files that tell of a run, on the controller: JSON with its digest, a page, and what machines read.
 
-What cannot be written meanwhile is told when the report itself cannot be.
+From the beginning of a run they tell of that run and of no other, also where it never ends. What cannot be written
+meanwhile is told when the report itself cannot be.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible import context
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import command_line
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import command_line, job
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Rules
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, Outcome, Plan
-from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import document, report
 
 #: What a roll-out and its way back are called with alike. The version is not: a rollback's is the one to go back to.
 _SETTINGS_OF_ROLLBACK = (
@@ -35,6 +37,8 @@ _SETTINGS_OF_ROLLBACK = (
 _SETTINGS_OF_STATUS = ("emqx_upgrade_executable", "emqx_upgrade_hosts")
 #: Parts that end with a report.
 _REPORTED = {"stage", "switch", "commit"}
+#: The variable by which a job of a workflow hands its document to the next one; see ``emqx_report``.
+HANDED_ON = "emqx_fleet_report"
 
 
 def next_commands() -> dict[str, str]:
@@ -49,44 +53,144 @@ def next_commands() -> dict[str, str]:
     }
 
 
-def begin(path: str, plan: Plan, rules: Rules, refusal: str) -> None:
-    """Write that the run has begun, or that it was refused (``refusal`` is not empty), where it is to be reported."""
-    if path and _REPORTED.intersection(rules.parts):
+class ReportFiles:
+    """The files that the settings of a run name; none of them need be.
+
+    ``settings``: the checked ones of a host. ``variables``: those of a task. ``started``: when the run began, in
+    seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        variables: Mapping[str, Any],
+        started: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._variables = variables
+        self._clock = clock
+        self._started = clock() if started is None else started
+        self._path = str(settings.get("report_file") or "")
+
+    def begin(self, plan: Plan, rules: Rules, refusal: str) -> None:
+        """Tell that the run has begun, or that it was refused (``refusal`` says why), where it is to be reported."""
+        if not _REPORTED.intersection(rules.parts):
+            return
+        self._keep_earlier(plan["run_id"])
         problems, in_turn = ([refusal], None) if refusal else ([], report.InTurn())
-        write(path, report.build(plan, {}, rules, next_commands(), problems, in_turn=in_turn))
+        built = report.build(plan, {}, rules, next_commands(), problems, in_turn=in_turn)
+        self._write(self._document(built, plan, {}))
+        if refusal:
+            self._forget_earlier()
 
-
-def go_on(
-    path: str,
-    plan: Plan,
-    outcomes: Mapping[str, Outcome | None],
-    rules: Rules,
-    decision: Decision,
-    lost: Collection[str],
-) -> None:
-    """Write how far the run is when a phase begins, or a wave of it."""
-    if path:
+    def go_on(
+        self,
+        plan: Plan,
+        outcomes: Mapping[str, Outcome | None],
+        rules: Rules,
+        decision: Decision,
+        lost: Collection[str],
+    ) -> None:
+        """Tell how far the run is when a phase begins, or a wave of it."""
+        if not self._is_wanted:
+            return
         in_turn = report.InTurn(decision["phase"], decision["hosts"])
-        write(path, report.build(plan, outcomes, rules, next_commands(), decision["problems"], lost, in_turn))
+        built = report.build(plan, outcomes, rules, next_commands(), decision["problems"], lost, in_turn)
+        self._write(self._document(built, plan, outcomes))
+
+    def refuse(self, parts: Sequence[str], message: str) -> None:
+        """Tell that nothing was begun, not even a plan: nobody must find the report of the last run there."""
+        if _REPORTED.intersection(parts):
+            self._write(self._document(report.refused(message), None, {}))
+
+    def finish(
+        self,
+        built: Mapping[str, Any],
+        plan: Plan,
+        outcomes: Mapping[str, Outcome | None],
+        probe: Mapping[str, Any] | None = None,
+        keep: bool = True,
+    ) -> dict[str, Any]:
+        """The document of the run at its end; what could not be written is in its ``message``.
+
+        ``keep``: whether anything is written.
+        """
+        found = self._document(built, plan, outcomes, probe)
+        problem = self._write(found) if keep else ""
+        if problem:
+            # What happened is told all the same.
+            found.update(ok=False, verdict="failed", message=f"{problem} {found['message']}".strip())
+        self._forget_earlier()
+        return found
+
+    @property
+    def _is_wanted(self) -> bool:
+        return bool(self._path)
+
+    def _document(
+        self,
+        built: Mapping[str, Any],
+        plan: Plan | None,
+        outcomes: Mapping[str, Outcome | None],
+        probe: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        this_job = job.describe(self._variables, self._started, next_commands()["again"])
+        told = document.build(built, plan, outcomes, this_job, self._clock(), self._settings, probe)
+        return document.merged(told, self._earlier())
+
+    def _write(self, told: Mapping[str, Any]) -> str:
+        return write(self._path, told) if self._path else ""
+
+    # What an earlier job of the same run told
+
+    def _earlier(self) -> Any:
+        return _read(self._earlier_path) if self._path and self._earlier_path.exists() else self._handed_on
+
+    @property
+    def _handed_on(self) -> Any:
+        return self._variables.get(HANDED_ON)
+
+    @property
+    def _earlier_path(self) -> Path:
+        return Path(f"{self._path}.earlier")
+
+    def _keep_earlier(self, run_id: str) -> None:
+        """Put the report of an earlier job of the same run aside, since this job's is written over and over again."""
+        if self._path and document.is_of_run(_read(Path(self._path)), run_id):
+            with contextlib.suppress(OSError):
+                os.replace(self._path, self._earlier_path)
+
+    def _forget_earlier(self) -> None:
+        if self._path:
+            with contextlib.suppress(OSError):
+                self._earlier_path.unlink()
 
 
-def refuse(path: str, parts: Sequence[str], message: str) -> None:
-    """Write that nothing was begun, not even a plan: nobody must find the report of the last run there."""
-    if path and _REPORTED.intersection(parts):
-        write(path, report.refused(message))
+def write(path: str, told: Mapping[str, Any]) -> str:
+    """Replace the file as a whole, and that of its digest; gives why that could not be done, or nothing."""
+    text = json.dumps(told, indent=2, sort_keys=True) + "\n"
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return replace(path, text) or replace(f"{path}.sha256", f"{digest}  {Path(path).name}\n")
 
 
-def write(path: str, document: Mapping[str, Any]) -> str:
-    """Replace the file as a whole; gives why that could not be done, or nothing."""
+def replace(path: str, text: str) -> str:
+    """Replace a file as a whole; gives why that could not be done, or nothing."""
     target = Path(path)
     fresh = target.with_name(f"{target.name}.new")
-    text = json.dumps(dict(document, written=round(time.time(), 3)), indent=2, sort_keys=True)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(text + "\n", encoding="utf-8")
+        fresh.write_text(text, encoding="utf-8")
         os.replace(fresh, target)
     except OSError as error:
         with contextlib.suppress(OSError):
             fresh.unlink()
         return f"The report cannot be written to {path}: {error.strerror}."
     return ""
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None

@@ -53,6 +53,12 @@ class RunState:
         return dict(found.get(host) or {})
 
     @property
+    def started(self) -> float | None:
+        """When the run began, in seconds since 1970; None where its settings were not checked."""
+        found = (self._variables.get(SETTINGS) or {}).get("started")
+        return None if found is None else float(found)
+
+    @property
     def facts(self) -> NodeFacts:
         """What was read of the host for the plan."""
         return dict((self._variables.get(READING) or {}).get("facts") or {})

@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 
-from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.settings import PREFIX, Problem, shown
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.settings import PREFIX, RULES, Problem, shown
 
 #: What a name may be long on all file systems that Linux has.
 _NAME_BYTES = 255
@@ -42,18 +42,18 @@ def packages(sources: Iterable[str], base: str) -> list[Problem]:
     return found
 
 
-def report(path: str, base: str) -> tuple[str, list[Problem]]:
-    """The absolute path of the report, and why it cannot be written. Leaves nothing behind."""
+def report(name: str, path: str, base: str) -> tuple[str, list[Problem]]:
+    """The absolute path of a report (``name``: of the setting), and why it cannot be written. Leaves nothing behind."""
     absolute = _absolute(path, base)
     reason = _not_writable(absolute, folder=path.endswith(os.sep))
     if not reason:
         return absolute, []
     return absolute, [
         Problem(
-            "report_file",
+            name,
             f"is {shown(path)}, and {reason}",
             "is a file that can be written, in a folder that is there or can be made",
-            f"Write, for example, {PREFIX}report_file=report.json.",
+            f"Write, for example, {PREFIX}{name}={RULES[name].example}.",
         )
     ]
 

@@ -102,6 +102,8 @@ class Turn:
         self._who = who
         self._sleep = sleep
         self._clock = clock
+        #: The phase that the turn is in.
+        self._phase = ""
         self._changed = False
         self._diff: list[dict[str, Any]] = []
         #: What became of sending packages, by their names.
@@ -111,6 +113,7 @@ class Turn:
 
     def reserve(self, stage: bool = False) -> Result:
         """Reserve the node for the run, if the run has something to do there, and with ``stage`` bring the packages."""
+        self._phase = "stage" if stage else "reserve"
         reserves = outcomes.begins(self._outcome, "reserve", self._planned)
         stages = stage and self._plan["purpose"] == "upgrade" and self._planned["action"] == "upgrade"
         wish = self._wish(verify_cluster=self._planned["action"] != "none", take_over=self._settings["take_over"])
@@ -143,6 +146,7 @@ class Turn:
         A node that was lost and came back comes to phases that are over; it has no turn in them any more. Whoever has
         no turn keeps its reservation.
         """
+        self._phase = phase
         if decision["phase"] != _DECIDED_AS.get(phase, phase) or decision["wave"] != wave:
             return self._result()
         failure = decision["failures"].get(self._host)
@@ -427,6 +431,7 @@ class Turn:
         return reading
 
     def _rollback(self) -> Result:
+        self._phase = "rollback"
         way = self._planned["way_back"]
         states = ["permanent" if version == way[-1] else "current" for version in way]
         back = [self._release_call(*hop, allow_downgrade=True) for hop in zip(way, states, strict=True)]
@@ -470,8 +475,10 @@ class Turn:
         told = self._node.run(call.kind, dict(call.arguments))
         if told.get("diff"):
             self._diff.append(told["diff"])
-        rows = [*self._outcome[key], *(told.get("actions") or [])]
-        self._outcome = outcomes.note(self._outcome, **{key: rows})
+        actions = told.get("actions") or []
+        self._outcome = outcomes.note(self._outcome, **{key: [*self._outcome[key], *actions]})
+        offset = float(self._facts.get("clock_offset") or 0)
+        self._outcome = outcomes.note_actions(self._outcome, self._phase, actions, offset)
         return self._must(task, told)
 
     def _release_call(

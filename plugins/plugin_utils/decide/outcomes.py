@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, cast
 from ansible_collections.emqx.fleet.plugins.module_utils import version as versions
 from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import (
+    ClientsSeen,
     Decision,
     Failure,
     NodeFacts,
@@ -25,6 +26,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import (
     Plan,
     PlanNode,
     State,
+    TimelineEntry,
 )
 
 POLICIES = ("stop", "rollback_node", "rollback_wave", "rollback_fleet")
@@ -38,6 +40,8 @@ _DROPPED_OUT_MESSAGE = (
 )
 _SILENT_MESSAGE = "its turn ended without a result, as when a task_timeout of Ansible ends it; see what the node runs."
 _LOST = "the connection to {0}, on which it ran, was lost"
+#: How many rows of clients over time a node has at most.
+MOST_SEEN = 120
 _NUMBER = re.compile(r"^(\d+)\s*(%?)$")
 
 
@@ -131,6 +135,9 @@ def new() -> Outcome:
         "checks": [],
         "actions": [],
         "commit_actions": [],
+        "timeline": [],
+        "clients_seen": [],
+        "accounting": None,
         "failure": None,
         "hook_failures": [],
         "rollback_message": "",
@@ -188,6 +195,51 @@ def note(outcome: Outcome, **changes: Any) -> Outcome:
     if {"state", "failure"} & set(changes):
         raise TransitionError("state and failure are changed by a phase alone")
     return cast(Outcome, {**outcome, **changes})
+
+
+def note_turn(outcome: Outcome, phase: str, began: float, ended: float) -> Outcome:
+    """The outcome with a row for a turn in its time line; times are seconds since 1970 by the controller's clock."""
+    seen = outcome["clients_seen"][-1]["connected"] if outcome["clients_seen"] else None
+    row: TimelineEntry = {
+        "at": round(began, 3),
+        "phase": phase,
+        "action": "turn",
+        "version": None,
+        "seconds": round(ended - began, 3),
+        "clients": seen,
+        "command": [],
+        "rc": None,
+        "output": [],
+    }
+    return cast(Outcome, {**outcome, "timeline": [*outcome["timeline"], row]})
+
+
+def note_actions(outcome: Outcome, phase: str, actions: Iterable[Mapping[str, Any]], clock_offset: float) -> Outcome:
+    """The outcome with rows for what was done on the node, whose clock is ``clock_offset`` seconds before ours."""
+    rows: list[TimelineEntry] = [
+        {
+            "at": round(float(action["at"]) - clock_offset, 3),
+            "phase": phase,
+            "action": str(action["action"]),
+            "version": action.get("version"),
+            "seconds": action.get("seconds"),
+            "clients": action.get("clients_after"),
+            "command": list(action.get("command") or ()),
+            "rc": action.get("rc"),
+            "output": list(action.get("output") or ()),
+        }
+        for action in actions
+        if "at" in action
+    ]
+    return cast(Outcome, {**outcome, "timeline": [*outcome["timeline"], *rows]})
+
+
+def note_clients(outcome: Outcome, seen: ClientsSeen) -> Outcome:
+    """The outcome with the clients that were seen now. Of a long watch every second row is left out."""
+    rows = [*outcome["clients_seen"], seen]
+    if len(rows) > MOST_SEEN:
+        rows = [*rows[:1], *rows[2:-1:2], rows[-1]]
+    return cast(Outcome, {**outcome, "clients_seen": rows})
 
 
 def note_hook_failure(outcome: Outcome, hook: str, wave: int, message: str) -> Outcome:

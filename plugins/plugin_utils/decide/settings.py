@@ -155,6 +155,11 @@ RULES: Mapping[str, Rule] = {
     "take_over": Rule(fleet_wide=True, example="20260101T120000Z-0a1b2c3d"),
     "keep_versions": Rule(most=1000),
     "report_file": Rule(fleet_wide=True, example="report.json"),
+    "report_html": Rule(fleet_wide=True, example="report.html"),
+    "report_junit": Rule(fleet_wide=True, example="report.xml"),
+    "report_metrics": Rule(fleet_wide=True, example="/var/lib/node_exporter/emqx_fleet.prom"),
+    "webhook": Rule(fleet_wide=True, example="https://hooks.example.com/emqx"),
+    "webhook_token": Rule(fleet_wide=True),
 }
 
 
