@@ -2,11 +2,13 @@
 # Copyright (c) 2026 emqx.fleet contributors
 """Upgrade a cluster of real Erlang nodes under real MQTT clients with the collection's own playbook, and count.
 
-usage: demo.py [--keep] [--restart HOST] [--nodes N] [--busy N] [--idle N]
+usage: demo.py [--keep] [--restart HOST] [--nodes N] [--busy N] [--idle N] [--churn RATE]
 
 The verdict does not come from the collection: the clients count their connections and messages themselves, and
-versions, processes and uptimes are read from the nodes before and after. The exit status is 0 only if every client
-stayed connected, every acknowledged message arrived, no node was restarted, and a restart would boot the new version.
+versions, processes and uptimes are read from the nodes before and after. Beside the clients that last, others come and
+go all the time, as in service. The exit status is 0 only if every client that lasts stayed connected, none of the
+others was refused or cut off, every acknowledged message arrived, no node was restarted, and a restart would boot the
+new version.
 """
 
 import argparse
@@ -29,6 +31,7 @@ WORK = ROOT / ".build" / "demo"
 LAB = [str(ROOT / "tests" / "lab" / "lab"), "--name", "demo"]
 BROKER_BUILD = ROOT / "tests" / "broker" / "build"
 PACKAGES = ROOT / ".build" / "broker" / "packages"
+PAGE = WORK / "report.html"
 FROM, TO = "4.4.18", "4.4.19"
 READY_SECONDS = 60
 UPTIME_UNITS = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
@@ -62,9 +65,9 @@ def main() -> int:
             for problem in problems:
                 print(f"FAILED: {problem}")
             if not problems:
-                print(
-                    f"All {result['total']['clients']} clients stayed connected and no acknowledged message was lost."
-                )
+                print(_success(result))
+            if PAGE.exists():
+                print(f"The report of the run as a page: {PAGE}")
             if options.keep:
                 _tell_how_to_reach(hosts)
             return 1 if problems else 0
@@ -83,13 +86,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=3, help="nodes of the cluster (default: %(default)s)")
     parser.add_argument("--busy", type=int, default=10, help="publishing and subscribing clients a node")
     parser.add_argument("--idle", type=int, default=10, help="silent subscribers a node")
+    parser.add_argument(
+        "--churn",
+        type=float,
+        default=5.0,
+        metavar="RATE",
+        help="clients a second that come to a node besides, and leave after some seconds (default: %(default)g)",
+    )
     return parser.parse_args()
 
 
 @contextlib.contextmanager
 def _lab(options: argparse.Namespace) -> Iterator[list[str]]:
     WORK.mkdir(parents=True, exist_ok=True)
-    (WORK / "report.json").unlink(missing_ok=True)
+    for report in (WORK / "report.json", PAGE):
+        report.unlink(missing_ok=True)
     print(f"Building the test broker in versions 4.4.17, {FROM} and {TO} (cached) ...", flush=True)
     _run([str(BROKER_BUILD)])
     print(f"Starting a cluster of {options.nodes} nodes on {FROM} ...", flush=True)
@@ -107,7 +118,12 @@ def _clients(options: argparse.Namespace) -> Iterator[subprocess.Popen[bytes]]:
     ready.unlink(missing_ok=True)
     (WORK / "clients.json").unlink(missing_ok=True)
     print(f"Attaching {options.busy} busy and {options.idle} idle clients to each node ...", flush=True)
+    if options.churn:
+        print(
+            f"From then on {options.churn:g} more a second come to each node, and leave after some seconds.", flush=True
+        )
     command = [*LAB, "swarm", "--busy", str(options.busy), "--idle", str(options.idle), "--qos", "1", "--rate", "5"]
+    command += ["--churn", str(options.churn)]
     command += ["--ready-file", str(ready), "--result", str(WORK / "clients.json")]
     with open(WORK / "clients.log", "wb") as log:
         swarm = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -133,6 +149,7 @@ def _upgrade(options: argparse.Namespace) -> int:
         f"emqx_upgrade_packages={PACKAGES}",
         "emqx_upgrade_soak_seconds=10",
         f"emqx_upgrade_report_file={WORK / 'report.json'}",
+        f"emqx_upgrade_report_html={PAGE}",
     ):
         command += ["-e", setting]
     print(f"\n$ {shlex.join(command)}\n", flush=True)
@@ -207,6 +224,13 @@ def _verdict(
         problems.append(
             f"{total['disconnects']} disconnects, and {total['connected']} of {total['clients']} clients connected"
         )
+    churn = result["churn"]["total"]
+    if churn["cut"] or churn["refused"]:
+        problems.append(
+            f"of the clients that came and went {churn['cut']} were cut off, and {churn['refused']} more were refused"
+        )
+    if result["settings"]["churn"] and not churn["left"]:
+        problems.append("no client came and went")
     if total["lost"] or not total["acked"] or total["unacked"]:
         problems.append(f"{total['sent']} messages sent, {total['acked']} acknowledged, {total['lost']} of them lost")
     if total["idle_reached"] != total["idle_probed"] or total["idle_probed"] != result["idle"]["clients"]:
@@ -214,6 +238,16 @@ def _verdict(
             f"{total['idle_reached']} of {result['idle']['clients']} idle clients could be reached at the end"
         )
     return problems
+
+
+def _success(result: dict[str, Any]) -> str:
+    lasting, visitors = result["total"]["clients"], result["churn"]["total"]["came"]
+    if not visitors:
+        return f"All {lasting} clients stayed connected and no acknowledged message was lost."
+    return (
+        f"All {lasting} clients stayed connected, none of the {visitors} that came and went was cut off, "
+        "and no acknowledged message was lost."
+    )
 
 
 def _show(
@@ -229,13 +263,15 @@ def _show(
             "process kept",
             "clients kept",
             "lost",
+            "came and went",
+            "cut off",
             "sent",
             "received",
             "lost",
         )
     ]
     for host, now in after.items():
-        counts = result["nodes"][host]["total"]
+        counts, churn = result["nodes"][host]["total"], result["churn"]["nodes"][host]
         seconds = report["nodes"].get(host, {}).get("switch_seconds")
         kept = "yes" if now.pid == before[host].pid else "NO"
         lost = counts["clients"] - counts["connected"] if not counts["disconnects"] else counts["disconnects"]
@@ -249,6 +285,8 @@ def _show(
                 kept,
                 str(counts["clients"] - lost),
                 str(lost),
+                str(churn["came"]),
+                str(churn["cut"]),
                 str(counts["sent"]),
                 str(counts["received"]),
                 str(counts["lost"]),

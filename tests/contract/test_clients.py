@@ -233,7 +233,10 @@ def counts(node: Broker) -> dict[str, int]:
 def counted(node: Broker, **expected: int) -> None:
     """Wait until these are the counters that are not zero; `_` stands for a dot."""
     wanted = {name.replace("_", "."): n for name, n in expected.items()}
-    eventually(lambda: counts(node) == wanted, 10)
+    deadline = time.monotonic() + 10
+    while (found := counts(node)) != wanted and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert found == wanted
 
 
 def rows(node: Broker) -> dict[str, str]:

@@ -28,6 +28,7 @@ class FakeBroker:
         self.ended: dict[str, str] = {}
         self.clients: dict[str, asyncio.StreamWriter] = {}
         self.port = 0
+        self._server: asyncio.Server | None = None
         self._subscribers: dict[str, dict[str, int]] = {}
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -48,9 +49,15 @@ class FakeBroker:
         """Close the connection of a client."""
         self._loop.call_soon_threadsafe(self.clients[client].close)
 
+    def close_listener(self) -> None:
+        """Accept no connection any more."""
+        assert self._server is not None
+        self._loop.call_soon_threadsafe(self._server.close)
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self._server = server
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         self._loop.run_forever()

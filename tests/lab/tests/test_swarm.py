@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -24,13 +24,20 @@ pytest.importorskip("paho.mqtt.client")
 
 @pytest.fixture
 def broker() -> Iterator[FakeBroker]:
-    """A broker of our own."""
+    """A broker of our own; swarms that a test leaves running end with it."""
     with FakeBroker() as broker:
         yield broker
+    for process in Run.started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    Run.started.clear()
 
 
 class Run:
     """A swarm that is running."""
+
+    started: ClassVar[list[subprocess.Popen[str]]] = []
 
     def __init__(self, broker: FakeBroker, folder: Path, *options: str, nodes: int = 2) -> None:
         self.result, self.ready, self.status = folder / "result.json", folder / "ready", folder / "status.json"
@@ -39,6 +46,7 @@ class Run:
             argv += ["--node", f"n{number}=127.0.0.1:{broker.port}"]
         argv += ["--ready-file", str(self.ready), "--status-file", str(self.status), *options]
         self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.started.append(self.process)
 
     def wait_sent(self, count: int) -> None:
         """Wait until so many messages went out, for ``count`` 0 until all are connected."""
@@ -247,15 +255,31 @@ def test_who_is_refused_never_came(broker: FakeBroker, tmp_path: Path) -> None:
     assert result["total"]["kept"] == 4
 
 
-def test_idle_clients_become_less(broker: FakeBroker, tmp_path: Path) -> None:
-    """The last ones first; who left is none of those that last, and when all have left nothing happens."""
-    run = Run(broker, tmp_path, "--busy", "1", "--idle", "3", "--drift", "-20")
-    run.wait_visits("drift", "left", 6)
+def test_who_finds_nobody_there_never_came(broker: FakeBroker, tmp_path: Path) -> None:
+    run = Run(broker, tmp_path, "--busy", "1", "--idle", "1", "--churn", "20", "--churn-stay", "0.2")
+    run.wait_visits("churn", "left", 1)
+    broker.close_listener()
+    run.wait_visits("churn", "refused", 4)
     result = run.finish()
-    assert {name: counts["left"] for name, counts in result["drift"]["nodes"].items()} == {"n1": 3, "n2": 3}
-    assert broker.ended["lab-n1-idle-3"] == "disconnect"
-    assert (result["total"]["clients"], result["total"]["kept"]) == (2, 2)
-    assert result["idle"]["clients"] == 0
+    churn = result["churn"]["total"]
+    assert churn["came"] == churn["left"] + churn["present"]
+    assert churn["refused"] == sum(event["kind"] == "churn" for event in result["events"])
+    assert result["total"]["kept"] == 4
+
+
+@pytest.mark.parametrize(("idle", "left"), [(3, 6), (50, 4)])
+def test_idle_clients_become_less(broker: FakeBroker, tmp_path: Path, idle: int, left: int) -> None:
+    """The last ones first; who left is none of those that last, and when all have left nothing happens."""
+    run = Run(broker, tmp_path, "--busy", "1", "--idle", str(idle), "--drift", "-20")
+    run.wait_visits("drift", "left", left)
+    result = run.finish()
+    gone = {name: counts["left"] for name, counts in result["drift"]["nodes"].items()}
+    for name, number in gone.items():
+        assert number > 0
+        assert result["nodes"][name]["idle"]["clients"] == result["nodes"][name]["idle"]["kept"] == idle - number
+    assert sum(gone.values()) == result["drift"]["total"]["left"] >= left
+    assert broker.ended[f"lab-n1-idle-{idle}"] == "disconnect"
+    assert result["total"]["kept"] == result["total"]["clients"]
     assert result["events"] == []
 
 
