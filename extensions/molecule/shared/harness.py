@@ -93,13 +93,13 @@ class Scenario:
 
     # The fleet
 
-    def create(self, fleet: Mapping[str, Any], busy: int = 3, idle: int = 3) -> None:
-        """Bring up a lab, as of a fleet file, and so many clients on every node."""
+    def create(self, fleet: Mapping[str, Any], busy: int = 3, idle: int = 3, churn: float = 0) -> None:
+        """Bring up a lab, as of a fleet file, and so many clients on every node; ``churn``: others come, a second."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
         Lab.up(parse_fleet(fleet), self.lab_name, replace=True)
         if busy or idle:
-            self._start_clients(busy, idle)
+            self._start_clients(busy, idle, churn)
         self.keep("before", {host: vars(state) for host, state in self.nodes().items()})
 
     def destroy(self) -> None:
@@ -269,9 +269,10 @@ class Scenario:
             assert (state.running, state.boots) == (running, boots), f"{host}: {state}"
         return found
 
-    def _start_clients(self, busy: int, idle: int) -> None:
+    def _start_clients(self, busy: int, idle: int, churn: float) -> None:
         line = [str(ROOT / "tests" / "lab" / "lab"), "--name", self.lab_name, "swarm"]
         line += ["--busy", str(busy), "--idle", str(idle), "--qos", "1", "--rate", "5", "--drain", "8"]
+        line += ["--churn", str(churn)]
         line += ["--ready-file", str(self.work / "clients.ready"), "--result", str(self.work / "clients.json")]
         with open(self.work / "clients.log", "wb") as log:
             swarm = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

@@ -469,7 +469,7 @@ class Turn:
                         f"maintenance window brings {booted} back."
                     },
                 )
-            before = self._outcome["before"] or self._facts
+            before, known = self._outcome["before"] or self._facts, self._outcome["accounting"]
             # Whoever was cut off by the switch does not come back by the way back, and was told of.
             there = self._node.run(_VERIFICATION.kind, dict(_VERIFICATION.arguments))
             counted = there if there.get("state") == "running" else before
@@ -480,7 +480,8 @@ class Turn:
                 before, way[-1], way[-1], accept=["alarms"], counted=counted, call=_VERIFICATION
             )
             self._heed("Verify that nobody noticed the way back", reading)
-            self._outcome = outcomes.note(self._outcome, accounting=accounting.Watch(before).look(reading.facts))
+            whole = accounting.Watch(before, self._facts, counted, known)
+            self._outcome = outcomes.note(self._outcome, accounting=whole.look(reading.facts))
         except _StepError as error:
             return self._failed("rollback", error)
         self._outcome = outcomes.advance(self._outcome, "rollback", before=before, after=reading.facts)
