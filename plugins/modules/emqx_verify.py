@@ -44,7 +44,7 @@ options:
     type: list
     elements: str
   client_loss_tolerance:
-    description: How many clients, sessions and subscriptions may be missing, as a number or a percentage of before.
+    description: How many clients may be cut off or missing, as a number or a percentage of before.
     type: str
     default: '0'
   log_errors:
