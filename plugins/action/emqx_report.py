@@ -46,6 +46,6 @@ class ActionModule(ActionBase):
             problem = report_file.write(path, built)
             if problem:
                 # What happened is told all the same.
-                built["ok"], built["message"] = False, f"{problem} {built['message']}".strip()
+                built["ok"], built["message"] = False, f"{problem}\n{built['message']}".strip()
         result.update(changed=False, table=built["table"], message=built["message"], final=built["final"], report=built)
         return result

@@ -22,6 +22,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import (
     host_variables,
     report_file,
     setting_files,
+    terminal,
 )
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.host_patterns import Hosts, PatternError
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import settings, tags
@@ -59,6 +60,7 @@ class ActionModule(ActionBase):
         if message:
             if arguments["purpose"] in _REPORT and not self._task.check_mode:
                 report_file.refuse(str(_of_all(read, "report_file") or ""), phases, message)
+            terminal.show(message, fails=True)
             result.update(failed=True, msg=message, problems=read.problems.sentences())
             return result
         result.update(changed=False, settings=read.settings, phases=phases)
