@@ -16,8 +16,8 @@ description:
     Shows the playbooks and the role of this collection in one line for each node and phase, with the wave in it, tables
     as they are, each failure once, and at the end what became of the run.
   - >-
-    Everything else, such as the tasks of hooks and of other plays, is shown as by P(ansible.builtin.default#callback), and
-    so is everything with C(-v).
+    Everything else, such as the tasks of hooks and of other plays, is shown as by P(ansible.builtin.default#callback),
+    and so is everything with C(-v).
   - On a terminal the last line is a progress bar.
 extends_documentation_fragment:
   - default_callback
@@ -84,7 +84,7 @@ class CallbackModule(Default):
         self._columns = progress.Columns()
         #: Whether a play or a task of this collection was seen, and whether the last play was one.
         self._is_ours = self._in_own_play = False
-        self._starts_own = self._below_others = False
+        self._starts_own = self._is_apart = False
         self._started: dict[tuple[str, str], float] = {}
         self._halted = ""
         #: What is said at the very end, and failures of hosts that are no failures of theirs.
@@ -106,11 +106,10 @@ class CallbackModule(Default):
             self._play = play
             if not self._in_own_play:
                 mode = " [CHECK MODE]" if play.check_mode else ""
-                self._say(f"\n{play.get_name().strip()}{mode}\n")
-                self._below_others = False
+                self._say_apart(f"{play.get_name().strip()}{mode}")
         else:
             super().v2_playbook_on_play_start(play)
-            self._below_others = True
+            self._is_apart = True
         self._in_own_play = own
         self._is_ours = self._is_ours or own
         if own:
@@ -134,13 +133,13 @@ class CallbackModule(Default):
     def _print_task_banner(self, task: Any) -> None:
         if not self._starts_own:
             super()._print_task_banner(task)
-            self._below_others = True
+            self._is_apart = True
 
     def v2_playbook_on_include(self, included_file: Any) -> None:
         path = str(getattr(included_file, "_filename", ""))
         if self._is_verbose or not self._is_in_collection(path):
             super().v2_playbook_on_include(included_file)
-            self._below_others = True
+            self._is_apart = True
             self._draw()
 
     def v2_playbook_on_no_hosts_remaining(self) -> None:
@@ -214,7 +213,7 @@ class CallbackModule(Default):
             self._run.report, self._phase = data["report"], ""
         elif action == "emqx_show":
             self._phase = ""
-            self._say(self._text(f"\n{data['msg'].rstrip()}\n", wraps=False))
+            self._say_apart(data["msg"].rstrip())
         elif action == "emqx_cleanup" and "removed" in data:
             entry = progress.removed(host, data)
         if entry is not None:
@@ -263,11 +262,11 @@ class CallbackModule(Default):
         else:
             super().v2_playbook_on_stats(stats)
         if verdict:
-            self._say(self._text(f"\n{verdict}\n"), "failed" if failed else "ok")
+            self._say_apart(progress.prose(verdict, self._width), "failed" if failed else "ok")
 
     def _recap(self, stats: Any) -> None:
         counts = {host: stats.summarize(host) for host in stats.processed}
-        self._say("")
+        self._is_apart = True
         for text, kind in progress.recap(counts, self._told):
             self._say(text, kind)
         if stats.custom and self.get_option("show_custom_stats"):
@@ -281,7 +280,7 @@ class CallbackModule(Default):
         """It was not the end: somebody's rescue goes on."""
         if self._verdict:
             verdict, self._verdict = self._verdict, ""
-            self._say(self._text(verdict), "failed")
+            self._say_apart(progress.prose(verdict, self._width), "failed")
 
     # Lines
 
@@ -296,14 +295,16 @@ class CallbackModule(Default):
         self._say(progress.line(entry, self._columns, width), entry.kind)
 
     def _say(self, text: str, kind: str = "") -> None:
-        """Print it in one piece."""
-        if self._below_others:
-            text, self._below_others = f"\n{text}", False
+        """Print it in one piece, after an empty line where it is not to stand right below what is there."""
+        if self._is_apart:
+            text, self._is_apart = f"\n{text}", False
         stderr = kind == "failed" and self.get_option("display_failed_stderr")
         self._display.display(text, color=_COLORS.get(kind), stderr=stderr)
 
-    def _text(self, text: str, wraps: bool = True) -> str:
-        return progress.prose(text, self._width if wraps else None)
+    def _say_apart(self, text: str, kind: str = "") -> None:
+        self._is_apart = True
+        self._say(text, kind)
+        self._is_apart = True
 
     @property
     def _width(self) -> int | None:

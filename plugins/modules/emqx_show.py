@@ -12,8 +12,8 @@ description:
     Prints lines under the name of the task, where M(ansible.builtin.debug) prints them as JSON. With O(fail=true) the
     task fails with them, where M(ansible.builtin.fail) shows a single line with C(\n) in it.
   - >-
-    Lines are printed beside a stdout callback that is derived from the P(ansible.builtin.default#callback) one, as that of
-    AWX is. The output of others, such as a document of JSON, is left alone; there the text is in the result, as always.
+    Lines are printed beside a stdout callback that is derived from P(ansible.builtin.default#callback), as that of AWX
+    is. The output of others, such as a document of JSON, is left alone. The text is in the result in any case.
 author:
   - emqx.fleet contributors (@emqx-fleet)
 extends_documentation_fragment:
