@@ -110,7 +110,7 @@ def turn(phase: str, host: str, result: Mapping[str, Any], run: Run, seconds: fl
         text, kind = _joined(f"{was} -> {facts['running']}", _clients(outcome)), "changed"
     else:
         return None
-    if "cut off" in text:
+    if (outcome.get("accounting") or {}).get("cut_off"):
         kind = "warning"
     return Entry(label(phase, run), host, _joined(text, _time(seconds)), kind)
 

@@ -154,7 +154,9 @@ def test_a_file_that_cannot_be_written_is_told_with_what_happened(tmp_path: Path
     assert well["message"] == f"The report cannot be written to {path}: Not a directory."
     assert well["table"]
     broken = run({"a1": DONE, "a2": BROKEN}, path)
-    assert broken["message"].startswith(f"The report cannot be written to {path}: Not a directory.\na2 failed in phase ")
+    assert broken["message"].startswith(
+        f"The report cannot be written to {path}: Not a directory.\na2 failed in phase "
+    )
 
 
 def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
