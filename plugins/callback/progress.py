@@ -91,8 +91,9 @@ class CallbackModule(Default):
         self._verdict = ""
         self._told: Counter[str] = Counter()
         self._bottom: terminal.BottomLine | None = None
-        self._phase = ""
-        self._hosts = 0
+        #: The phase of the progress bar with the wave in it, and how many nodes have a turn in it.
+        self._phase = self._label = ""
+        self._total = self._hosts = 0
         #: By phase, the hosts that had their turns; and those that failed in any.
         self._done: dict[str, set[str]] = {}
         self._failed: set[str] = set()
@@ -127,7 +128,8 @@ class CallbackModule(Default):
             self._starts_own = False
         if own:
             self._is_ours = True
-            self._phase = _phase(task) if _action(task) == "emqx_turn" else self._phase
+            if _action(task) == "emqx_turn":
+                self._begin(_phase(task))
         self._draw()
 
     def _print_task_banner(self, task: Any) -> None:
@@ -296,9 +298,10 @@ class CallbackModule(Default):
 
     def _say(self, text: str, kind: str = "") -> None:
         """Print it in one piece, after an empty line where it is not to stand right below what is there."""
-        if self._is_apart:
-            text, self._is_apart = f"\n{text}", False
         stderr = kind == "failed" and self.get_option("display_failed_stderr")
+        if self._is_apart:
+            self._display.display("", stderr=stderr)
+            self._is_apart = False
         self._display.display(text, color=_COLORS.get(kind), stderr=stderr)
 
     def _say_apart(self, text: str, kind: str = "") -> None:
@@ -316,33 +319,24 @@ class CallbackModule(Default):
     def _draw(self) -> None:
         if not self._in_own_play or self._is_verbose:
             return
-        try:
-            text = self._bar_text()
-        except Exception:  # noqa: BLE001
-            # As of results; no bar is better than no result.
-            text = ""
         if self._bottom is None and terminal.has_bar(self._bar, sys.stdout, os.environ):
             self._bottom = terminal.BottomLine(self._display, sys.stdout)
-        if self._bottom is not None:
-            self._bottom.draw(text)
+        if self._bottom is None:
+            return
+        text = ""
+        if self._phase and self._total:
+            done, width = len(self._done.get(self._phase, ())), terminal.width_of(sys.stdout)
+            text = progress.bar(self._label, done, self._total, len(self._failed), width)
+        self._bottom.draw(text)
 
-    def _bar_text(self) -> str:
-        phase, decision = self._phase, self._run.decision
-        if phase == "read":
-            total = self._hosts
-        elif phase == "switch":
-            total = sum(node["action"] == "upgrade" for node in self._run.planned["plan"]["nodes"].values())
-        elif phase == "rollback":
-            total = sum(map(len, decision["batches"]))
-        elif phase in ("reserve", "stage", "soak", "commit"):
-            total = len(decision["hosts"])
-        else:
-            return ""
-        if not total:
-            return ""
-        done = len(self._done.get(phase, ()))
-        label = progress.label(phase, self._run)
-        return progress.bar(label, done, total, len(self._failed), terminal.width_of(sys.stdout))
+    def _begin(self, phase: str) -> None:
+        try:
+            total = self._hosts if phase == "read" else progress.turns(phase, self._run)
+            label = progress.label(phase, self._run)
+        except Exception:  # noqa: BLE001
+            # As of results; no bar is better than no result.
+            total, label = 0, ""
+        self._phase, self._total, self._label = phase, total, label
 
     @property
     def _bar(self) -> str:

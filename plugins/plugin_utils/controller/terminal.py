@@ -71,7 +71,7 @@ class BottomLine:
         self._stream = stream
         self._lock = threading.RLock()
         self._process = os.getpid()
-        self._shown = 0
+        self._shown = ""
         self._printed: Callable[..., Any] = display.display
         display.display = self._display
 
@@ -85,10 +85,10 @@ class BottomLine:
     def draw(self, text: str) -> None:
         """Show this instead of what is there."""
         with self._lock:
-            blank = " " * max(0, self._shown - len(text))
-            if text or self._shown:
+            if text != self._shown:
+                blank = " " * max(0, len(self._shown) - len(text))
                 self._write(f"\r{text}{blank}" if text else f"\r{blank}\r")
-            self._shown = len(text)
+                self._shown = text
 
     def _write(self, text: str) -> None:
         # Nothing stays in a buffer that a fork would print as well. A terminal that is gone is no reason to fail.

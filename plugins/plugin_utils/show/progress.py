@@ -133,6 +133,15 @@ def label(phase: str, run: Run) -> str:
     return {"hook_failed": "hook", "end": "report"}.get(phase, phase)
 
 
+def turns(phase: str, run: Run) -> int:
+    """How many nodes have a turn in the phase, in all of its waves."""
+    if phase == "switch":
+        return sum(node["action"] == "upgrade" for node in run.planned["plan"]["nodes"].values())
+    if phase == "rollback":
+        return sum(map(len, run.decision["batches"]))
+    return len(run.decision["hosts"]) if phase in ("reserve", "stage", "soak", "commit") else 0
+
+
 def report_seconds(outcome: Mapping[str, Any]) -> float | None:
     """How long the node's switches took, as the report says it."""
     seconds = [row["seconds"] for row in outcome["actions"] if row["action"] == "switch" and "seconds" in row]

@@ -63,9 +63,10 @@ def test_how_far_it_is(path: Path) -> None:
     assert (told["ok"], told["ended"]) == (False, False)
     assert told["message"].startswith(
         "The hook before_fleet failed: no route.\n"
-        "The run has not come to its end; if it does not work any more, it was killed or Ansible gave it up, and this is how far it was known to be when phase switch began.\nThese nodes "
-        f"were in their turn, so look what they run: a2.\nThese nodes run {NEW} without it being permanent, so a "
-        "restart brings the old version back: a1.\n"
+        "The run has not come to its end; if it does not work any more, it was killed or Ansible gave it up, and this "
+        "is how far it was known to be when phase switch began.\n"
+        "These nodes were in their turn, so look what they run: a2.\n"
+        f"These nodes run {NEW} without it being permanent, so a restart brings the old version back: a1.\n"
     )
     assert "not touched" not in told["message"]
     assert [(row["result"], row["running"]) for row in told["nodes"].values()] == [

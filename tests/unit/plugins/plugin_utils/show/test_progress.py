@@ -22,7 +22,7 @@ PLAN = make_plan([["a1"], ["a2", "b1"]], {"c1": "none", "c2": "commit"})
 SWITCH = [{"action": "switch", "version": NEW, "seconds": 1.25}, {"action": "verify", "version": NEW}]
 
 
-def facts(running: str = NEW, clients: int | None = 2345, **changes: Any) -> dict[str, Any]:
+def facts(running: str | None = NEW, clients: int | None = 2345, **changes: Any) -> dict[str, Any]:
     return {"state": "running", "running": running, "permanent": OLD, "connections": clients, **changes}
 
 
