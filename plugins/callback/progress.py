@@ -86,7 +86,7 @@ class CallbackModule(Default):
         self._is_ours = self._in_own_play = False
         self._starts_own = self._is_apart = False
         self._started: dict[tuple[str, str], float] = {}
-        self._halted = ""
+        self._halted: set[str] = set()
         #: What is said at the very end, and failures of hosts that are no failures of theirs.
         self._verdict = ""
         self._told: Counter[str] = Counter()
@@ -209,13 +209,14 @@ class CallbackModule(Default):
             self._run.planned = data
             self._columns.fit([f"wave {self._run.waves}/{self._run.waves}"], list(data["plan"]["nodes"]))
         elif action == "emqx_decide":
-            self._run.decision = data
-            entry = self._halt()
+            entry = self._decided(data)
         elif action == "emqx_report":
             self._run.report, self._phase = data["report"], ""
         elif action == "emqx_show":
             self._phase = ""
-            self._say_apart(data["msg"].rstrip())
+            # Tables have their widths; a sentence has not.
+            text = data["msg"].rstrip()
+            self._say_apart(text if "\n" in text else progress.prose(text, self._width))
         elif action == "emqx_cleanup" and "removed" in data:
             entry = progress.removed(host, data)
         if entry is not None:
@@ -244,12 +245,15 @@ class CallbackModule(Default):
     def _nothing(self, *_arguments: Any) -> bool:
         return True
 
-    def _halt(self) -> progress.Entry | None:
-        """Why no node goes on, once."""
-        entry = progress.halt(self._run)
-        if entry is None or entry.text == self._halted:
+    def _decided(self, data: Mapping[str, Any]) -> progress.Entry | None:
+        """Why no node goes on, once. A host that was lost and came back decides anew what is over."""
+        if data["rank"] < self._run.decision.get("rank", 0):
             return None
-        self._halted = entry.text
+        self._run.decision = data
+        entry = progress.halt(self._run)
+        if entry is None or entry.text in self._halted:
+            return None
+        self._halted.add(entry.text)
         return entry
 
     # The end

@@ -9,6 +9,7 @@ What is not as the tasks of this collection return it makes a KeyError, a TypeEr
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ _SILENT = ("look", "end", "hook_failed")
 #: A host's name takes no more room than this in the column of hosts.
 _WIDEST_HOST = 30
 _INDENT = "    "
+_HOOK = re.compile(r"The hook \w+ failed")
 _COMMAND = ": ansible-playbook "
 #: Counts of Ansible, in the order and with the names of its recap.
 _COUNTS = (
@@ -119,8 +121,9 @@ def failure(phase: str, host: str, result: Mapping[str, Any], run: Run) -> Entry
     """What is said of a turn that failed."""
     message = str(result["msg"]).strip().removeprefix(f"{host}: ")
     if phase == "hook_failed":
+        hook = _HOOK.search(message)
         # Why, the hook's own task has shown.
-        message = message.partition(" failed: ")[0] + " failed"
+        message = f"{hook[0]}; why, is above" if hook else message
     return Entry(label(phase, run), host, f"FAILED  {message}", "failed")
 
 

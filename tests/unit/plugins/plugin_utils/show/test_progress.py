@@ -158,7 +158,7 @@ def test_a_failed_turn() -> None:
     # The hook's own task has told why.
     told = {"msg": "a2: hook before_node: The hook before_node failed: no route"}
     assert progress.failure("hook_failed", "a2", told, make_run()).text == (
-        "FAILED  hook before_node: The hook before_node failed"
+        "FAILED  The hook before_node failed; why, is above"
     )
 
 
@@ -213,7 +213,9 @@ def test_a_message_is_wrapped_on_a_terminal_alone() -> None:
 
 def test_commands_are_in_one_piece() -> None:
     command = "ansible-playbook -i inventory emqx.fleet.upgrade -e emqx_upgrade_version=4.4.19" + " -e a=b" * 30
-    text = f"{'It broke. ' * 10}\nTo go on, run it again: {command}\nTo see it: ansible-playbook emqx.fleet.status"
+    text = (
+        f"{'It broke. ' * 10}Twice.\nTo go on, run it again: {command}\nTo see it: ansible-playbook emqx.fleet.status"
+    )
     lines = progress.prose(text, 50).split("\n")
     assert f"  {command}" in lines
     assert lines[-2:] == ["To see it:", "  ansible-playbook emqx.fleet.status"]
