@@ -316,7 +316,7 @@ class CallbackModule(Default):
     @property
     def _width(self) -> int | None:
         """Where lines are wrapped; None where they go on to a file or another program."""
-        return terminal.width_of(sys.stdout) if sys.stdout.isatty() else None
+        return terminal.width_of(sys.stdout) if terminal.is_screen(sys.stdout, os.environ) else None
 
     # The progress bar
 

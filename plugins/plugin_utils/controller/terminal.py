@@ -44,13 +44,17 @@ def show(text: str, fails: bool = False) -> None:
         Display().display(text)
 
 
+def is_screen(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether somebody looks at it, and nothing keeps it: jobs of AWX and of some CI have a terminal as well."""
+    return stream.isatty() and not any(map(environment.get, _KEPT))
+
+
 def has_bar(option: str, stream: TextIO, environment: Mapping[str, str]) -> bool:
     """Whether a progress bar is drawn, by its option: ``auto``, ``always`` or ``never``."""
     if option != "auto":
         return option == "always"
-    if environment.get("TERM") == "dumb" or environment.get("NO_COLOR") or any(map(environment.get, _KEPT)):
-        return False
-    return stream.isatty()
+    plain = environment.get("TERM") == "dumb" or environment.get("NO_COLOR")
+    return is_screen(stream, environment) and not plain
 
 
 def width_of(stream: TextIO) -> int:

@@ -275,7 +275,7 @@ def verdict(run: Run) -> str:
         return ""
     nodes = run.report["nodes"]
     counts: dict[str, int] = {}
-    for node in nodes.values():
+    for node in sorted(nodes.values(), key=lambda node: bool(node["result"] == "nothing_to_do")):
         counts[node["result"]] = counts.get(node["result"], 0) + 1
     said = [f"{count:,} {report.WORDS[cast(Result, result)]}" for result, count in counts.items()]
     text = f"To {run.report['target']}, all went well: {', '.join(said) or 'no nodes'}."
