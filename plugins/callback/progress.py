@@ -291,6 +291,8 @@ class CallbackModule(Default):
     # Lines
 
     def _enter(self, entry: progress.Entry) -> None:
+        if self._is_verbose:
+            return
         self._columns.fit([entry.label], [])
         width = None
         if entry.kind == "failed":

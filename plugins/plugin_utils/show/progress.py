@@ -164,7 +164,7 @@ def _read(facts: Mapping[str, Any]) -> tuple[str, Kind]:
         return "unreachable" if facts.get("unreachable") else "could not be read", "warning"
     if facts["state"] != "running":
         return f"{facts['state']}; a restart boots {facts['boot']['version']}", "warning"
-    clients = facts["connections"]
+    clients = facts.get("connections")
     permanent = "" if facts["running"] == facts["permanent"] else "not permanent"
     return _joined(facts["running"], permanent, "" if clients is None else f"{clients:,} clients"), "ok"
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -17,8 +18,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from ansible_collections.emqx.fleet.tests import deprecations
+from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import write_package
+from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import make_clusters
 
-from .under_ansible import COMMANDS, environment
+from .under_ansible import COMMANDS, NEW, OLD, ROOT, environment
 
 HERE = Path(__file__).parent
 NO_TERMINAL = ("CI", "NO_COLOR", "ORIGINAL_STDOUT_CALLBACK", "AWX_ISOLATED_DATA_DIR", "COLUMNS")
@@ -30,7 +34,8 @@ def events(hosts: int) -> list[str]:
 
 
 def settings(folder: Path, **more: str) -> dict[str, str]:
-    found = environment(folder, {"ANSIBLE_STDOUT_CALLBACK": "emqx.fleet.progress", "TERM": "xterm", **more})
+    defaults = {"ANSIBLE_STDOUT_CALLBACK": "emqx.fleet.progress", "TERM": "xterm", "PYTHONDONTWRITEBYTECODE": "1"}
+    found = environment(folder, {**defaults, **more})
     found["COLLECTION"] = str(folder / "collections/ansible_collections/emqx/fleet")
     return {name: value for name, value in found.items() if name not in NO_TERMINAL or name in more}
 
@@ -176,3 +181,98 @@ def test_verbose_runs_are_shown_as_by_the_default(tmp_path: Path) -> None:
     assert len(re.findall(r"^ok: \[h\d\] => {", output, re.MULTILINE)) >= 6
     assert "PLAY RECAP" in output
     assert output.rstrip().endswith(f"{VERDICT}\nTo see where every node is: ansible-playbook emqx.fleet.status")
+
+
+# Real Ansible
+
+
+def collection(folder: Path) -> None:
+    """The checkout, with the stand-in for turns of nodes."""
+    own = folder / "collections/ansible_collections/emqx/fleet"
+    (own / "plugins/action").mkdir(parents=True)
+    for here, there in ((ROOT, own), (ROOT / "plugins", own / "plugins")):
+        for path in here.iterdir():
+            if not there.joinpath(path.name).exists() and not path.name.startswith("."):
+                there.joinpath(path.name).symlink_to(path)
+    for path in (ROOT / "plugins/action").glob("*.py"):
+        source = HERE / "progress_turn.py" if path.name == "emqx_turn.py" else path
+        (own / "plugins/action" / path.name).symlink_to(source)
+
+
+def upgrade(folder: Path, *options: str, **more: str) -> str:
+    """Output of the playbook for a cluster of three."""
+    if not (folder / "collections").exists():
+        collection(folder)
+        package = folder / "packages/emqx-4.4.19-otp25.2.3-1-debian12-amd64.zip"
+        package.parent.mkdir()
+        write_package(package, NEW, [OLD], [OLD])
+        (folder / "facts.json").write_text(json.dumps(make_clusters(1, 3, connections=10)))
+        (folder / "inventory").write_text("".join(f"c0n{number} ansible_connection=local\n" for number in range(3)))
+    command = [str(COMMANDS / "ansible-playbook"), "-i", "inventory", "emqx.fleet.upgrade"]
+    command += ["-e", f"emqx_upgrade_version={NEW}", "-e", "emqx_upgrade_soak_seconds=0"]
+    command += ["-e", f"ansible_python_interpreter={COMMANDS / 'python'}", *options]
+    output = in_pipe(folder, command, FACTS=str(folder / "facts.json"), **more)
+    deprecations.require_none(output, "emqx.fleet.upgrade")
+    return output
+
+
+def test_a_playbook_that_goes_well(tmp_path: Path) -> None:
+    output = upgrade(tmp_path)
+    hosts = {"c0n0", "c0n1", "c0n2"}
+    assert set(lines_of(output, "read")) == hosts
+    assert lines_of(output, "stage") == dict.fromkeys(hosts, f"{NEW} staged")
+    switched = lines_of(output, r"wave \d/3")
+    assert set(switched) == hosts
+    assert all(text.startswith(f"{OLD} -> {NEW}") for text in switched.values())
+    assert set(lines_of(output, "soak")) == set(lines_of(output, "commit")) == hosts
+    assert f"\n\nTo {NEW}: 3 to switch, in 3 waves; can start.\n" in output
+    assert output.rstrip().split("\n")[-1].startswith(f"To {NEW}, all went well: 3 committed.")
+    for word in ("TASK", "PLAY", "included:", "skipping", "WARNING", "fatal", "{", "\\n"):
+        assert word not in output, output
+
+
+def test_a_playbook_in_which_a_node_fails(tmp_path: Path) -> None:
+    """With the lines of this collection, and below each other in those of Ansible's own."""
+    output = upgrade(tmp_path, FAILS="c0n1")
+    assert lines_of(output, "wave 2/3") == {"c0n1": "FAILED  Verify that nobody noticed: There are new alarms: x."}
+    assert "[wave 3/3]       1 of 3 nodes failed and 0 may, so no further node is touched.\n" in output
+    verdict = output.rstrip().split("\n\n")[-1].split("\n")
+    assert verdict[0] == "c0n1 failed in phase switch: There are new alarms: x."
+    assert [line.partition(": ansible-playbook ")[0] for line in verdict[-3:]] == [
+        "To go on, mend what is named here and run it again, which skips the nodes that are done",
+        "To go back instead",
+        "To see where every node is",
+    ]
+    assert "fatal" not in output
+    assert output.count("There are new alarms") == 2, "when it happened, and at the end"
+    plain = upgrade(tmp_path, FAILS="c0n1", ANSIBLE_STDOUT_CALLBACK="default")
+    assert "Take the node's turn, so that a restart would still bring the old version back (wave 2 of 3)] *" in plain
+    assert "\nc0n1  failed         4.4.18 " in plain, "tables are no JSON"
+    for line in verdict:
+        assert re.search(rf"^(\[ERROR\]: Task failed: Action failed: )?{re.escape(line)}$", plain, re.MULTILINE), line
+
+
+@pytest.mark.parametrize("callback", ["emqx.fleet.progress", "default"])
+def test_obstacles_can_be_read(tmp_path: Path, callback: str) -> None:
+    refused = upgrade(tmp_path, "-e", "emqx_upgrade_version=4.4.20", ANSIBLE_STDOUT_CALLBACK=callback)
+    assert re.search(r"^c0n0 .* 4\.4\.20 .*refused: package$", refused, re.MULTILINE), refused
+    assert re.search(
+        r"^  \[package\] 3 nodes \(c0n0, c0n1, c0n2\): there is no package of 4\.4\.20", refused, re.MULTILINE
+    )
+    if callback != "default":
+        assert refused.count("there is no package of") == 1
+        assert refused.rstrip().endswith("NOT feasible. No node was touched; the obstacles are above.")
+
+
+def test_settings_that_are_refused_can_be_read(tmp_path: Path) -> None:
+    for callback in ("emqx.fleet.progress", "default"):
+        output = upgrade(tmp_path, "-e", "emqx_upgrade_lease_seconds=x", ANSIBLE_STDOUT_CALLBACK=callback)
+        assert re.search(r"^- emqx_upgrade_lease_seconds is 'x'; expected ", output, re.MULTILINE)
+    assert "\\n- emqx_upgrade_lease_seconds" in output, "the message of the task is whole"
+
+
+def test_what_other_callbacks_print_is_left_alone(tmp_path: Path) -> None:
+    """It may be a document for a machine; the table is in the task's result."""
+    output = upgrade(tmp_path, ANSIBLE_STDOUT_CALLBACK="minimal")
+    assert not re.search(r"^node +from ", output, re.MULTILINE)
+    assert re.search(r'"msg": "node +from ', output)
