@@ -153,7 +153,9 @@ def _upgrade(options: argparse.Namespace) -> int:
     ):
         command += ["-e", setting]
     print(f"\n$ {shlex.join(command)}\n", flush=True)
-    environment = dict(os.environ, ANSIBLE_NOCOWS="1", ANSIBLE_PIPELINING="1")
+    environment = dict(
+        os.environ, ANSIBLE_NOCOWS="1", ANSIBLE_PIPELINING="1", ANSIBLE_STDOUT_CALLBACK="emqx.fleet.progress"
+    )
     restart = threading.Thread(target=_restart, args=(options.restart,)) if options.restart else None
     process = subprocess.Popen(command, cwd=WORK, env=environment, stdin=subprocess.DEVNULL)
     try:

@@ -30,7 +30,12 @@ SCENARIOS = ("trouble", "rollback_fleet")
 AT_A_TIME = 2
 
 #: Kinds of plugins, and where they are.
-DOCUMENTED = {"module": "plugins/modules", "filter": "plugins/filter", "lookup": "plugins/lookup"}
+DOCUMENTED = {
+    "module": "plugins/modules",
+    "callback": "plugins/callback",
+    "filter": "plugins/filter",
+    "lookup": "plugins/lookup",
+}
 
 Version = tuple[int, ...]
 

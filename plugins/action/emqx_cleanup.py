@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import cleanup
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import cleanup, terminal
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Node
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import RunState
 
@@ -37,9 +37,9 @@ class ActionModule(ActionBase):
             run_id = str(state.settings.get("run_id") or f"cleanup-{uuid.uuid4().hex[:8]}")
             result.update(changed=False, failed=bool(said), run_id=run_id)
             if said:
-                result["msg"] = (
-                    f"Nothing was removed. {' '.join(said)} Mend that, or leave these hosts out with --limit."
-                )
+                remedy = "Mend that, or leave these hosts out with --limit."
+                result["msg"] = "\n".join(["Nothing was removed.", *said, remedy])
+                terminal.show(result["msg"], fails=True)
             return result
         if not options["run_id"]:
             raise AnsibleActionFail(

@@ -22,6 +22,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import hooks
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import (
     host_variables,
     setting_files,
+    terminal,
 )
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.host_patterns import Hosts, PatternError
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles
@@ -63,6 +64,7 @@ class ActionModule(ActionBase):
             if arguments["purpose"] in _REPORT and not self._task.check_mode:
                 files = ReportFiles({name: _of_all(read, name) for name in _REPORTS}, variables, started)
                 files.refuse(phases, message)
+            terminal.show(message, fails=True)
             result.update(failed=True, msg=message, problems=read.problems.sentences())
             return result
         result.update(changed=False, settings=read.settings, phases=phases, started=started)

@@ -177,7 +177,7 @@ def read_turns(times: Path) -> list[Turn]:
         turns.append(
             Turn(
                 host=host,
-                name=task["name"].rpartition(" : ")[2],
+                name=_name(task),
                 action=task["action"].rpartition(".")[2],
                 phase=task["phase"],
                 begin=begun.get(key, task["time"]),
@@ -272,6 +272,11 @@ class _Commands:
         return found.group(1) if found else None
 
 
+def _name(task: dict[str, Any]) -> str:
+    """Without that of the role, and the same for every wave."""
+    return re.sub(r" \(wave \d+ of \d+\)$", "", task["name"].rpartition(" : ")[2])
+
+
 def _rows(
     events: list[dict[str, Any]], turns: list[Turn], connections: list[tuple[float, float]], commands: list[_Seen]
 ) -> list[dict[str, Any]]:
@@ -281,7 +286,7 @@ def _rows(
     rows: dict[str, dict[str, Any]] = {}
     for event, following in zip(starts, [*starts[1:], {"time": last}], strict=True):
         begin, end = event["time"], following["time"]
-        name = event["name"].rpartition(" : ")[2]
+        name = _name(event)
         row = rows.setdefault(name, {"task": name, "runs": 0, **dict.fromkeys(_FIGURES, 0.0), "connections": 0})
         row["runs"] += 1
         row["seconds"] += end - begin

@@ -59,7 +59,7 @@ def test_every_plugin_is_in_the_readme() -> None:
     text = text_of(ROOT / "README.md")
     modules = {path.stem for path in (ROOT / "plugins/modules").glob("*.py")}
     assert set(re.findall(r"(?m)^\| `emqx\.fleet\.(emqx_\w+)`", text)) == modules
-    for kind in ("lookup", "filter"):
+    for kind in ("callback", "lookup", "filter"):
         for path in (ROOT / "plugins" / kind).glob("*.py"):
             assert f"`emqx.fleet.{path.stem}`" in text, path
     playbooks = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}

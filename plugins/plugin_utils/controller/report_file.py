@@ -120,7 +120,7 @@ class ReportFiles:
         problem = self._write(found) if keep else ""
         if problem:
             # What happened is told all the same.
-            found.update(ok=False, verdict="failed", message=f"{problem} {found['message']}".strip())
+            found.update(ok=False, verdict="failed", message=f"{problem}\n{found['message']}".strip())
         self._forget_earlier()
         return found
 

@@ -66,7 +66,7 @@ def summary(plan: Mapping[str, Any]) -> str:
 def refusal(plan: Mapping[str, Any]) -> str:
     """Return the summary with every obstacle: all that a job's event shows of a plan that cannot start."""
     rows = [row for row in plan["obstacles"] if row["severity"] == "error" and not row["accepted"]]
-    return " ".join([summary(plan), *(f"[{row['gate']}] {_sentence(_obstacle(row))}" for row in rows)])
+    return "\n".join([summary(plan), *(f"[{row['gate']}] {_sentence(_obstacle(row))}" for row in rows)])
 
 
 def _sentence(text: str) -> str:

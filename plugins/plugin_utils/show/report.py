@@ -235,7 +235,7 @@ def _message(
     if moved and not planned_back:
         parts.append(f"To go back instead: {commands.get('rollback', 'ansible-playbook emqx.fleet.rollback')}")
     parts.append(f"To see where every node is: {commands.get('status', 'ansible-playbook emqx.fleet.status')}")
-    return " ".join(parts)
+    return "\n".join(parts)
 
 
 def _about_failure(host: str, node: Mapping[str, Any]) -> list[str]:

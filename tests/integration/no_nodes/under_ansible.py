@@ -74,19 +74,14 @@ def make_node(root: Path, new: bool = True) -> FakeNode:
     return node
 
 
-def run(
-    folder: Path, command: str, *arguments: str, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run a command of Ansible on this machine, with the checkout alone.
-
-    AssertionError where it makes deprecation warnings.
-    """
+def environment(folder: Path, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """That of a command of Ansible, with the checkout alone in sight."""
     collections = folder / "collections"
     if not collections.exists():
         (collections / "ansible_collections/emqx").mkdir(parents=True)
         (collections / "ansible_collections/emqx/fleet").symlink_to(ROOT)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON"))}
-    environment |= {
+    found = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON"))}
+    return found | {
         "ANSIBLE_COLLECTIONS_PATH": str(collections),
         "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
         "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
@@ -98,10 +93,19 @@ def run(
         **deprecations.ENVIRONMENT,
         **(env or {}),
     }
+
+
+def run(
+    folder: Path, command: str, *arguments: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of Ansible on this machine, with the checkout alone.
+
+    AssertionError where it makes deprecation warnings.
+    """
     done = subprocess.run(
         [str(COMMANDS / command), *arguments],
         cwd=folder,
-        env=environment,
+        env=environment(folder, env),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

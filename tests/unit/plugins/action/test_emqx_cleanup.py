@@ -74,15 +74,15 @@ def test_one_node_that_is_not_fit_keeps_everything_where_it_is() -> None:
     result = run_action(emqx_cleanup, variables(facts), phase="check")
     assert result["failed"]
     assert result["msg"] == (
-        "Nothing was removed. a2: it could not be read: no route. Mend that, or leave these hosts out with --limit."
+        "Nothing was removed.\na2: it could not be read: no route.\nMend that, or leave these hosts out with --limit."
     )
 
 
 def test_every_node_that_is_not_fit_is_named() -> None:
     facts = {"a1": read_facts(state="stopped"), "a2": read_facts(operation={"pid": 1})}
     assert run_action(emqx_cleanup, variables(facts), phase="check")["msg"] == (
-        "Nothing was removed. a1: it is stopped, and releases can be removed only from a running node. a2: an "
-        "operation of this collection is at work on it. Mend that, or leave these hosts out with --limit."
+        "Nothing was removed.\na1: it is stopped, and releases can be removed only from a running node.\na2: an "
+        "operation of this collection is at work on it.\nMend that, or leave these hosts out with --limit."
     )
 
 

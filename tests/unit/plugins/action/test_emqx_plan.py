@@ -96,7 +96,7 @@ def test_a_plan_that_is_not_feasible_is_no_failure_of_the_task() -> None:
     ("fleet", "packages", "ended", "said"),
     [
         (make_clusters(2, 2), "packages", False, report.NOT_ENDED.format("")),
-        ({"a": {"msg": "no route"}}, "packages", True, "To 4.4.19: 1 refused, in 0 waves; NOT feasible. "),
+        ({"a": {"msg": "no route"}}, "packages", True, "To 4.4.19: 1 refused, in 0 waves; NOT feasible.\n"),
         (make_clusters(1, 1), "missing", True, "There is no package missing."),
     ],
 )

@@ -96,8 +96,8 @@ def test_heeds_the_settings_and_the_tags() -> None:
 def test_problems_of_the_run_are_told() -> None:
     decisions = {"a2": {"rank": 1, "problems": ["The hook after_fleet failed: no route"]}}
     result = run(WELL, decisions=decisions, problems=["The load balancer was not told."])
-    assert result["message"].startswith("The hook after_fleet failed: no route. The load balancer was not told. ")
-    assert run(WELL, problems=["It rains."])["message"].startswith("It rains. ")
+    assert result["message"].startswith("The hook after_fleet failed: no route.\nThe load balancer was not told.\n")
+    assert run(WELL, problems=["It rains."])["message"].startswith("It rains.\n")
 
 
 # What to call next
@@ -106,9 +106,9 @@ def test_problems_of_the_run_are_told() -> None:
 def commands(message: str) -> list[str]:
     """The commands at the message's end: to go on, to go back, and to look."""
     again, _back, rest = message.partition("which skips the nodes that are done: ")[2].partition(
-        " To go back instead: "
+        "\nTo go back instead: "
     )
-    return [again, *rest.split(" To see where every node is: ")]
+    return [again, *rest.split("\nTo see where every node is: ")]
 
 
 def test_the_commands_are_those_for_the_same_fleet(called: dict[str, Any]) -> None:
@@ -160,7 +160,9 @@ def test_a_file_that_cannot_be_written_is_told_with_what_happened(tmp_path: Path
     assert well["message"] == f"The report cannot be written to {path}: Not a directory."
     assert well["table"]
     broken = run({"a1": DONE, "a2": BROKEN}, path)
-    assert broken["message"].startswith(f"The report cannot be written to {path}: Not a directory. a2 failed in phase ")
+    assert broken["message"].startswith(
+        f"The report cannot be written to {path}: Not a directory.\na2 failed in phase "
+    )
 
 
 def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:

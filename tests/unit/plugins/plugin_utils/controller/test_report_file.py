@@ -61,7 +61,7 @@ def test_a_run_that_has_begun(path: Path) -> None:
     found = read(path)
     assert (found["ok"], found["ended"], found["run_id"]) == (False, False, PLAN["run_id"])
     assert found["message"].startswith(
-        f"{report.NOT_ENDED.format('')} These nodes were not touched: a1, a2. To go on, "
+        f"{report.NOT_ENDED.format('')}\nThese nodes were not touched: a1, a2.\nTo go on, "
     )
     assert [row["result"] for row in found["nodes"].values()] == ["not_begun", "not_begun"]
 
@@ -75,10 +75,11 @@ def test_how_far_it_is(path: Path) -> None:
     told = read(path)
     assert (told["ok"], told["ended"]) == (False, False)
     assert told["message"].startswith(
-        "The hook before_fleet failed: no route. The run has not come to its end; if it does not work any more, it was "
-        "killed or Ansible gave it up, and this is how far it was known to be when phase switch began. These nodes "
-        f"were in their turn, so look what they run: a2. These nodes run {NEW} without it being permanent, so a "
-        "restart brings the old version back: a1. "
+        "The hook before_fleet failed: no route.\n"
+        "The run has not come to its end; if it does not work any more, it was killed or Ansible gave it up, and this "
+        "is how far it was known to be when phase switch began.\n"
+        "These nodes were in their turn, so look what they run: a2.\n"
+        f"These nodes run {NEW} without it being permanent, so a restart brings the old version back: a1.\n"
     )
     assert "not touched" not in told["message"]
     assert [(row["result"], row["running"]) for row in told["nodes"].values()] == [
@@ -94,7 +95,7 @@ def test_a_plan_that_was_refused(path: Path) -> None:
     files(path).begin(plan, Rules(), "a2: the node could not be read: no route")
     found = read(path)
     assert (found["ok"], found["ended"]) == (False, True)
-    assert found["message"].startswith("a2: the node could not be read: no route. To go on, ")
+    assert found["message"].startswith("a2: the node could not be read: no route.\nTo go on, ")
     assert "not touched" not in found["message"], "of a node that was not reached"
     assert [row["reached"] for row in found["nodes"].values()] == [True, False]
 

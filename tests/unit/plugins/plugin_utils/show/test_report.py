@@ -217,8 +217,8 @@ def test_a_commit_that_is_never_wanted_is_not_missed() -> None:
     assert told["ok"]
     assert told["final"]
     assert build({"a1": soaked()})["message"] == (
-        f"These nodes run {NEW} without it being permanent, so a restart brings the old version back: a1. "
-        f"{AGAIN} {BACK} {LOOK}"
+        f"These nodes run {NEW} without it being permanent, so a restart brings the old version back: a1.\n"
+        f"{AGAIN}\n{BACK}\n{LOOK}"
     )
 
 
@@ -261,19 +261,19 @@ def test_a_failure_is_told_with_its_evidence() -> None:
         "crash_dumps": [{"path": "/log/a.dump", "slogan": "killed"}, {"path": "/log/b.dump", "slogan": ""}],
     }
     assert build({"a1": failed("It broke", told=told)})["message"] == (
-        "a1 failed in phase switch: It broke. "
-        "The command said: ERROR: Unpack failed: release_package_not_found. "
-        "Its log ends with: [error] a / [error] b. "
-        "There is a new crash dump, /log/a.dump: killed. "
-        "There is a new crash dump, /log/b.dump: it tells no reason. "
-        f"a1 runs {NEW}, and a restart boots {OLD}. "
-        f"{AGAIN} {BACK} {LOOK}"
+        "a1 failed in phase switch: It broke.\n"
+        "The command said: ERROR: Unpack failed: release_package_not_found.\n"
+        "Its log ends with: [error] a / [error] b.\n"
+        "There is a new crash dump, /log/a.dump: killed.\n"
+        "There is a new crash dump, /log/b.dump: it tells no reason.\n"
+        f"a1 runs {NEW}, and a restart boots {OLD}.\n"
+        f"{AGAIN}\n{BACK}\n{LOOK}"
     )
 
 
 def test_what_the_message_quotes_already_is_not_repeated() -> None:
     message = build({"a1": failed("It broke: no space", told={"output": ["no space"]})})["message"]
-    assert message.startswith("a1 failed in phase switch: It broke: no space. a1 runs")
+    assert message.startswith("a1 failed in phase switch: It broke: no space.\na1 runs")
 
 
 def test_no_secret_is_in_a_report() -> None:
@@ -289,29 +289,29 @@ def test_no_secret_is_in_a_report() -> None:
 def test_a_run_that_stopped_at_a_failure() -> None:
     found = {"a1": soaked(), "a2": failed("It broke!"), "a3": untouched(), "b1": unreached()}
     assert build(found, make_plan([["a1"], ["a2"], ["a3", "b1"]]))["message"] == (
-        "a2 failed in phase switch: It broke! "
-        f"a2 runs {NEW}, and a restart boots {OLD}. "
-        "These nodes were not touched: a3. "
+        "a2 failed in phase switch: It broke!\n"
+        f"a2 runs {NEW}, and a restart boots {OLD}.\n"
+        "These nodes were not touched: a3.\n"
         "This run changed nothing on these nodes, and they could not be reached at its end, so what they run is not "
-        "known: b1. "
-        f"These nodes run {NEW} without it being permanent, so a restart brings the old version back: a1. "
-        f"{AGAIN} {BACK} {LOOK}"
+        "known: b1.\n"
+        f"These nodes run {NEW} without it being permanent, so a restart brings the old version back: a1.\n"
+        f"{AGAIN}\n{BACK}\n{LOOK}"
     )
 
 
 def test_without_commands_the_message_still_says_how_to_go_on() -> None:
     message = report.build(make_plan([["a1"]]), {"a1": failed()}, Rules())["message"]
     assert message.endswith(
-        "run it again, which skips the nodes that are done: the same command To go back instead: ansible-playbook "
-        "emqx.fleet.rollback To see where every node is: ansible-playbook emqx.fleet.status"
+        "run it again, which skips the nodes that are done: the same command\nTo go back instead: ansible-playbook "
+        "emqx.fleet.rollback\nTo see where every node is: ansible-playbook emqx.fleet.status"
     )
 
 
 def test_a_node_that_is_not_there_at_the_end() -> None:
     assert build({"a1": failed(after=None, reached=False)})["message"] == (
-        "a1 failed in phase switch: It broke. "
-        "a1 could not be read at the end, so what it runs is not known. "
-        f"{AGAIN} {LOOK}"
+        "a1 failed in phase switch: It broke.\n"
+        "a1 could not be read at the end, so what it runs is not known.\n"
+        f"{AGAIN}\n{LOOK}"
     )
 
 
@@ -320,10 +320,10 @@ def test_what_was_done_about_it_is_told() -> None:
     told = build(found)
     assert results(told) == {"a1": "rolled_back", "a2": "failed_rolled_back"}
     assert told["message"] == (
-        "a2 failed in phase switch: It broke. "
-        f"a2 went back to {OLD}. {DATA} "
-        f"These nodes were switched and went back: a1. {DATA} "
-        f"{AGAIN} {LOOK}"
+        "a2 failed in phase switch: It broke.\n"
+        f"a2 went back to {OLD}. {DATA}\n"
+        f"These nodes were switched and went back: a1. {DATA}\n"
+        f"{AGAIN}\n{LOOK}"
     )
 
 
@@ -331,26 +331,26 @@ def test_a_node_that_went_back_and_is_not_there_at_the_end() -> None:
     """The last look reads it again; what it ran before that is not what it runs."""
     told = build({"a1": went_back(failed(), after=None, reached=False)})
     assert told["message"] == (
-        "a1 failed in phase switch: It broke. "
-        f"a1 went back. {DATA} "
-        "a1 could not be read at the end, so what it runs is not known. "
-        f"{AGAIN} {LOOK}"
+        "a1 failed in phase switch: It broke.\n"
+        f"a1 went back. {DATA}\n"
+        "a1 could not be read at the end, so what it runs is not known.\n"
+        f"{AGAIN}\n{LOOK}"
     )
 
 
 def test_a_run_in_which_every_node_went_back_is_no_clean_end() -> None:
     assert build({"a1": went_back(soaked())})["message"] == (
-        f"These nodes were switched and went back: a1. {DATA} {AGAIN} {LOOK}"
+        f"These nodes were switched and went back: a1. {DATA}\n{AGAIN}\n{LOOK}"
     )
 
 
 def test_a_way_back_that_failed_is_told() -> None:
     told = build({"a1": machine.fail(failed(), "rollback", {"message": "no relup"}, after=facts(NEW, OLD))})
     assert told["message"] == (
-        "a1 failed in phase switch: It broke. "
-        "a1 could not go back: no relup. "
-        f"a1 runs {NEW}, and a restart boots {OLD}. "
-        f"{AGAIN} {BACK} {LOOK}"
+        "a1 failed in phase switch: It broke.\n"
+        "a1 could not go back: no relup.\n"
+        f"a1 runs {NEW}, and a restart boots {OLD}.\n"
+        f"{AGAIN}\n{BACK}\n{LOOK}"
     )
     assert told["nodes"]["a1"]["rollback_message"] == "no relup"
 
@@ -361,7 +361,7 @@ def test_a_node_that_dropped_out_without_a_word_has_failed() -> None:
     assert told["nodes"]["a2"]["phase"] == DROPPED_OUT
     assert told["message"].startswith(
         "a2 failed in phase dropped out: it dropped out of the run before it was done with its turn, for example "
-        f"because a task of a hook lost the connection. a2 runs {NEW}, and a restart boots {OLD}. "
+        f"because a task of a hook lost the connection.\na2 runs {NEW}, and a restart boots {OLD}.\n"
     )
 
 
@@ -370,15 +370,15 @@ def test_a_hook_that_one_ran_for_many_failed_for_all_of_them() -> None:
     told = build({"a1": noted, "a2": untouched()})
     assert results(told) == {"a1": "failed", "a2": "failed"}
     assert told["message"].startswith(
-        "a1 failed in phase before_fleet: The hook before_fleet failed: no route. "
-        f"a1 runs {OLD}, and a restart boots {OLD}. "
-        "a2 failed in phase before_fleet: The hook before_fleet failed: no route. "
+        "a1 failed in phase before_fleet: The hook before_fleet failed: no route.\n"
+        f"a1 runs {OLD}, and a restart boots {OLD}.\n"
+        "a2 failed in phase before_fleet: The hook before_fleet failed: no route.\n"
     )
 
 
 def test_problems_of_the_run_are_told_although_every_node_is_well() -> None:
     told = build({"a1": committed()}, None, None, "The hook after_fleet failed: no route", "It rains!")
-    assert told["message"] == f"The hook after_fleet failed: no route. It rains! {AGAIN} {BACK} {LOOK}"
+    assert told["message"] == f"The hook after_fleet failed: no route.\nIt rains!\n{AGAIN}\n{BACK}\n{LOOK}"
     assert results(told) == {"a1": "committed"}
 
 
@@ -391,13 +391,13 @@ KEPT = {"kept": True, "message": "The connection to the node was lost"}
 def test_reservations_that_are_kept_are_told() -> None:
     found = {"a1": failed(after=None, reached=False, reservation=KEPT), "a2": unreached(reservation=KEPT)}
     assert build(found)["message"] == (
-        "a1 failed in phase switch: It broke. "
-        "a1 could not be read at the end, so what it runs is not known. "
+        "a1 failed in phase switch: It broke.\n"
+        "a1 could not be read at the end, so what it runs is not known.\n"
         "This run changed nothing on these nodes, and they could not be reached at its end, so what they run is not "
-        "known: a2. "
+        "known: a2.\n"
         "These nodes are still reserved for this run until their lease is over: a1, a2. "
-        "The connection to the node was lost. "
-        f"{AGAIN} {LOOK}"
+        "The connection to the node was lost.\n"
+        f"{AGAIN}\n{LOOK}"
     )
 
 
@@ -407,7 +407,7 @@ def test_a_reservation_that_is_kept_is_no_clean_end() -> None:
     assert results(told) == {"a1": "committed", "a2": "committed"}
     assert told["message"].startswith(
         "These nodes are still reserved for this run until their lease is over: a1. The connection to the node was "
-        "lost. "
+        "lost.\n"
     )
 
 
@@ -426,10 +426,10 @@ def test_a_planned_way_back() -> None:
     stopped = build(found, plan)
     assert results(stopped) == {"a1": "failed", "a2": "not_begun"}
     assert stopped["message"] == (
-        "a1 failed in phase rollback: It broke. "
-        f"a1 runs {NEW}, and a restart boots {NEW}. "
-        "These nodes were not touched: a2. "
-        f"{AGAIN} {LOOK}"
+        "a1 failed in phase rollback: It broke.\n"
+        f"a1 runs {NEW}, and a restart boots {NEW}.\n"
+        "These nodes were not touched: a2.\n"
+        f"{AGAIN}\n{LOOK}"
     )
 
 
