@@ -11,6 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import report_file
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.client_probe import asking
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 
@@ -42,6 +43,7 @@ class ActionModule(ActionBase):
             )
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from None
+        built["probe"] = asking.stop(state.run_id) if state.is_probed else None
         if path and not self._task.check_mode:
             problem = report_file.write(path, built)
             if problem:

@@ -57,6 +57,19 @@ class Node(Protocol):
         """The ``path`` on the node of a file of the controller that was sent there."""
 
 
+class ClientProbe(Protocol):
+    """What a turn needs of the client probe; :class:`client_probe.asking.NodeProbe` is the real one."""
+
+    def begin_switch(self) -> None:
+        """The node is about to be switched."""
+
+    def begin_way_back(self) -> None:
+        """The node is about to go back: what was noticed until now is no business of the checks from now on."""
+
+    def checks(self, accepted: Sequence[str]) -> list[verdicts.Check]:
+        """Whether its clients noticed something."""
+
+
 @dataclass
 class Result:
     """What became of a turn. ``message`` is empty when all went well, also where there was nothing to do."""
@@ -104,6 +117,8 @@ class Turn:
         self._clock = clock
         self._changed = False
         self._diff: list[dict[str, Any]] = []
+        #: The run's probe, where it has one.
+        self.probe: ClientProbe | None = None
         #: What became of sending packages, by their names.
         self._sent: dict[str, dict[str, Any]] = {}
 
@@ -321,6 +336,7 @@ class Turn:
         return {"running": str(self._planned["from"]), "cluster": list(self._facts["cluster"]["running"])}
 
     def _switch(self, wave: int) -> None:
+        self._begin_probed()
         looked = self._outcome["looked"] == wave
         hops = [
             self._release_call(hop["version"], "current", hop, allow_downgrade=self._may_downgrade)
@@ -427,6 +443,8 @@ class Turn:
         return reading
 
     def _rollback(self) -> Result:
+        if self.probe:
+            self.probe.begin_way_back()
         way = self._planned["way_back"]
         states = ["permanent" if version == way[-1] else "current" for version in way]
         back = [self._release_call(*hop, allow_downgrade=True) for hop in zip(way, states, strict=True)]
@@ -515,7 +533,24 @@ class Turn:
             log_errors=log_errors,
             accepted=[*self._settings["accept"], *accept],
         )
-        return self._verify(lambda facts: verdicts.after_switch(before, facts, expectation))
+        return self._verify(
+            lambda facts: [
+                *verdicts.after_switch(before, facts, expectation),
+                *self._probe_checks(expectation.accepted),
+            ]
+        )
+
+    def _probe_checks(self, accepted: Sequence[str]) -> list[verdicts.Check]:
+        return self.probe.checks(accepted) if self.probe else []
+
+    def _begin_probed(self) -> None:
+        """Begin to switch, only where the probe's clients have noticed nothing until now."""
+        if self.probe:
+            self.probe.begin_switch()
+        checks = self._probe_checks(self._settings["accept"])
+        if verdicts.failed(checks):
+            self._outcome = outcomes.note(self._outcome, checks=[check.as_dict() for check in checks])
+            raise _StepError("See what the client probe noticed before the switch", {"msg": verdicts.summary(checks)})
 
     def _heed(self, task: str, reading: Reading) -> None:
         if reading.error is not None:

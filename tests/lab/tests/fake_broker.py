@@ -17,12 +17,15 @@ class FakeBroker:
     """Delivers to subscribers of exactly the same topic, at the QoS of the subscription.
 
     ``deliver`` is given the topic and the payload and returns the payloads that go out in place of it: none loses the
-    message, two of it duplicate it. ``answer`` false: connections are accepted and nothing is answered.
+    message, two of it duplicate it. ``answer`` false: connections are accepted and nothing is answered. ``refuse`` is the
+    return code of every CONNACK. ``connects`` are what clients sent to connect.
     """
 
     def __init__(self) -> None:
         self.deliver: Callable[[str, bytes], list[bytes]] = lambda _topic, payload: [payload]
         self.answer = True
+        self.refuse = 0
+        self.connects: list[bytes] = []
         self.clients: dict[str, asyncio.StreamWriter] = {}
         self.port = 0
         self._subscribers: dict[str, dict[str, int]] = {}
@@ -70,8 +73,11 @@ class FakeBroker:
                 if kind == CONNECT:
                     length = int.from_bytes(body[10:12], "big")
                     name = body[12 : 12 + length].decode()
+                    self.connects.append(body)
+                    self._send(writer, CONNACK << 4, bytes([0, self.refuse]))
+                    if self.refuse:
+                        break
                     self.clients[name] = writer
-                    self._send(writer, CONNACK << 4, b"\0\0")
                 elif kind == SUBSCRIBE:
                     length = int.from_bytes(body[2:4], "big")
                     qos = body[4 + length]
