@@ -87,10 +87,11 @@ class ActionModule(ActionBase):
             asking.stop(identifier)
             raise
         refusal = probe_check.refusal(standing)
-        if refusal and changed:
+        if not refusal:
+            return {"changed": changed, "nodes": standing}
+        if changed:
             asking.stop(identifier)
-        failure = {"failed": True, "msg": refusal} if refusal else {}
-        return {"changed": changed, "nodes": standing, **failure}
+        return {"changed": False, "nodes": standing, "failed": True, "msg": refusal}
 
     def _nodes_of_run(self, state: RunState, variables: dict[str, Any]) -> dict[str, Any]:
         """Those that the run works on, by its settings. A password is in no setting: it is looked up here."""
@@ -115,8 +116,8 @@ def _nodes(options: dict[str, Any]) -> dict[str, Any]:
     common = {name: options[name] for name in ("clients", "username", "password", "topic_prefix")}
     common["tls"] = {name: options[name] for name in _TLS} if options["tls"] else None
     found = {}
-    for name, node in options["nodes"].items():
-        node = node or {}
+    for name, given in options["nodes"].items():
+        node = given or {}
         strange = set(node) - set(_NODE) if isinstance(node, dict) else {str(node)}
         if strange:
             raise AnsibleActionFail(

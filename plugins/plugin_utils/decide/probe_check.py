@@ -16,7 +16,6 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.verdicts import Check
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Plan
 
-NAME = "probe"
 DEFAULT_PORT, DEFAULT_TLS_PORT = 1883, 8883
 #: What of the counts of a node is for the check alone.
 INTERNAL = ("disconnected", "answered")
@@ -102,13 +101,13 @@ def refusal(nodes: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def probe_check(
-    before: Mapping[str, Any] | None, now: Mapping[str, Any] | None, error: str = "", accepted: bool = False
+    before: Mapping[str, Any] | None, now: Mapping[str, Any] | None, error: str = "", accepted: Sequence[str] = ()
 ) -> Check:
     """No client of the probe was disconnected since ``before``, all are there and answered, nothing was lost.
 
     ``before`` and ``now`` are rows of :meth:`probe_counts.NodeCounts.row`; without ``before`` it is since the probe
     began. ``now`` has ``answered`` besides: whether all that the broker was sent for the count has come. ``error``: why
-    there is no ``now``. With ``accepted`` it passes, and ``actual`` tells.
+    there is no ``now``. Where ``probe`` is accepted it passes, and ``actual`` tells.
     """
     expected = "no disconnect, nothing lost"
     if now is None:
@@ -116,8 +115,8 @@ def probe_check(
         actual = "not known"
     else:
         problems, actual = _noticed(before or {}, now)
-    message = "" if accepted or not problems else " ".join(problems)
-    return Check(NAME, not message, expected, actual, message)
+    message = "" if "probe" in accepted else " ".join(problems)
+    return Check("probe", not message, expected, actual, message)
 
 
 def _noticed(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], str]:

@@ -173,7 +173,7 @@ class NodeProbe:
             now = count(self._identifier, [self._host])[self._host]
         except ProbeError as found:
             error = str(found)
-        return [probe_check.probe_check(self._before, now, error, probe_check.NAME in accepted)]
+        return [probe_check.probe_check(self._before, now, error, accepted)]
 
 
 def _launch(place: Path, order: Mapping[str, Any]) -> None:

@@ -67,6 +67,7 @@ _NO_ANSWER = "no answer yet"
 #: What the library calls the end of a connection.
 _WORDS = {
     "Unspecified error": "the connection was closed or reset",
+    "Protocol error": "what answers there does not keep to MQTT",
     "Keep alive timeout": f"no answer to a ping within {_KEEPALIVE} s",
 }
 
