@@ -20,7 +20,8 @@ DEFAULT_PORT, DEFAULT_TLS_PORT = 1883, 8883
 #: What of the counts of a node is for the check alone.
 INTERNAL = ("disconnected", "answered")
 
-_SHOWN = 5
+_SHOWN = 3
+_CLIENTS_SHOWN = 6
 _NODES_SHOWN = 10
 
 
@@ -126,7 +127,10 @@ def _noticed(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[st
     problems = []
     if disconnected > 0:
         rows = now["disconnects"][len(before.get("disconnects", ())) :]
-        told = [f"{row['client']} at {_time(row['at'])} ({row['reason']})" for row in rows]
+        together: dict[tuple[str, str], dict[str, None]] = {}
+        for row in rows:
+            together.setdefault((_time(row["at"]), row["reason"]), {})[row["client"]] = None
+        told = [f"{listed(sorted(who), _CLIENTS_SHOWN)} at {at} ({why})" for (at, why), who in together.items()]
         problems.append(
             f"Clients of the probe lost their connection to {now['address']} {_times(disconnected)}"
             f"{': ' + listed(told, _SHOWN) if told else ''}."

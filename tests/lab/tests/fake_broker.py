@@ -17,8 +17,8 @@ class FakeBroker:
     """Delivers to subscribers of exactly the same topic, at the QoS of the subscription.
 
     ``deliver`` is given the topic and the payload and returns the payloads that go out in place of it: none loses the
-    message, two of it duplicate it. ``answer`` false: connections are accepted and nothing is answered. ``refuse`` is the
-    return code of every CONNACK. ``connects`` are what clients sent to connect.
+    message, two of it duplicate it. ``answer`` false: connections are accepted and nothing is answered. ``refuse`` is
+    the return code of every CONNACK. ``connects`` are what clients sent to connect.
     """
 
     def __init__(self) -> None:
