@@ -112,7 +112,7 @@ def probe_check(
     """
     expected = "no disconnect, nothing lost"
     if now is None:
-        problems = [f"The client probe cannot tell what clients noticed: {error or 'it gave no count'}."]
+        problems = [f"The client probe cannot tell what clients noticed: {error or 'It gave no count.'}"]
         actual = "not known"
     else:
         problems, actual = _noticed(before or {}, now)

@@ -12,7 +12,7 @@ A question is a line of JSON on the socket of the probe's directory, and so is t
     answered when all clients are connected, or the time for that is over: ``nodes``, see ``probe_check.refusal``.
 ``count``
     of ``hosts``: ``nodes``, the row of each now. Every subscriber and idle client is sent one message more, and the
-    answer is given when all of it has come, or :data:`probe_counts.GRACE` is over; ``answered`` tells which.
+    answer is given when all of it has come, or after some three seconds; ``answered`` tells which.
 ``mark``
     the ``window`` of a ``host`` for the messages from now on.
 ``stop``
@@ -59,6 +59,8 @@ _MOST_MESSAGES = 1000
 _MOST_UNACKED = 20
 _LONGEST_PAUSE = 5.0
 _LEAVE_SECONDS = 0.3
+#: For an answer, so that what is lost counts as lost in it.
+_COUNT_SECONDS = GRACE + 0.5
 _DIALLERS = 32
 #: Descriptors of a client of the library, and of all the rest.
 _DESCRIPTORS, _OTHER_DESCRIPTORS = 3, 200
@@ -305,15 +307,7 @@ class Probe:
     # The course of it
 
     def listen(self) -> None:
-        """Take questions from now on; raises OrderError where that cannot be."""
-        needed = len(self.clients) * _DESCRIPTORS + _OTHER_DESCRIPTORS
-        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if hard != resource.RLIM_INFINITY and needed > hard:
-            raise OrderError(
-                f"The client probe needs {needed} open files for its {len(self.clients)} clients, and the limit is "
-                f"{hard} (ulimit -Hn). Raise it, or have fewer clients a node or fewer nodes a run."
-            )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        """Take questions from now on."""
         path = self._order["socket"]
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -341,6 +335,8 @@ class Probe:
     def close(self, keep: bool) -> None:
         """End what is still there; with ``keep`` the directory stays, for whoever asks why."""
         assert self._pool is not None
+        for client in self.clients:
+            client.leave()
         end = time.monotonic() + _LEAVE_SECONDS
         while any(client.wire.want_write() for client in self.clients) and time.monotonic() < end:
             self.turn()
@@ -529,7 +525,7 @@ class Probe:
                 "nodes": {host: dict(node.counts.row(now), answered=is_answered(host)) for host, node in nodes.items()}
             }
 
-        return _Question(asker, time.monotonic() + GRACE, lambda: all(map(is_answered, expected)), answer)
+        return _Question(asker, time.monotonic() + _COUNT_SECONDS, lambda: all(map(is_answered, expected)), answer)
 
     def settle(self) -> None:
         """Answer the questions whose time has come."""
@@ -543,8 +539,6 @@ class Probe:
     def _last(self) -> dict[str, Any]:
         self._ended = time.time()
         result = self.state()
-        for client in self.clients:
-            client.leave()
         self.end()
         return {"result": result}
 
@@ -612,6 +606,7 @@ def _in_words(error: BaseException) -> str:
 def main() -> int:
     """Start by an order on standard input, go on in the background; the exit code of what does not go on."""
     order = json.load(sys.stdin)
+    os.umask(0o077)
     try:
         probe = _prepared(order)
     except OrderError as error:
@@ -650,6 +645,19 @@ def _prepared(order: Mapping[str, Any]) -> Probe:
     except (ImportError, AttributeError):
         raise OrderError("paho-mqtt (version 2) cannot be imported; install it: pip install paho-mqtt.") from None
     del version
+    _allow_files(sum(3 * int(node["clients"]) for node in order["nodes"].values()))
     probe = Probe(order, mqtt)
     probe.listen()
     return probe
+
+
+def _allow_files(clients: int) -> None:
+    """Raises OrderError where the process may not open as many files as its clients need."""
+    needed = clients * _DESCRIPTORS + _OTHER_DESCRIPTORS
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise OrderError(
+            f"it needs {needed} open files for its {clients} clients, and the limit is {hard} (ulimit -Hn). Raise it, or "
+            "have fewer clients a node or fewer nodes a run."
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
