@@ -657,7 +657,7 @@ def _allow_files(clients: int) -> None:
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and needed > hard:
         raise OrderError(
-            f"it needs {needed} open files for its {clients} clients, and the limit is {hard} (ulimit -Hn). Raise it, or "
-            "have fewer clients a node or fewer nodes a run."
+            f"it needs {needed} open files for its {clients} clients, and the limit is {hard} (ulimit -Hn). Raise it, "
+            "or have fewer clients a node or fewer nodes a run."
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
