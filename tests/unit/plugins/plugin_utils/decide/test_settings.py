@@ -626,7 +626,7 @@ def test_what_the_verdicts_accept_can_be_accepted() -> None:
     asked = {
         str(node.left.value)
         for module in (verdicts, probe_check)
-        for node in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8")))
+        for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")))
         if isinstance(node, ast.Compare)
         and isinstance(node.left, ast.Constant)
         and isinstance(node.comparators[0], ast.Name)
