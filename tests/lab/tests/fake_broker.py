@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -18,10 +19,11 @@ class FakeBroker:
 
     ``deliver`` is given the topic and the payload and returns the payloads that go out in place of it: none loses the
     message, two of it duplicate it. ``answer`` false: connections are accepted and nothing is answered. ``refuse`` is
-    the return code of every CONNACK. ``connects`` are what clients sent to connect.
+    the return code of every CONNACK. ``connects`` are what clients sent to connect. With ``tls`` it speaks TLS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.deliver: Callable[[str, bytes], list[bytes]] = lambda _topic, payload: [payload]
         self.answer = True
         self.refuse = 0
@@ -50,7 +52,7 @@ class FakeBroker:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls))
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         self._loop.run_forever()

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -474,6 +475,71 @@ def test_tls_files_that_cannot_be_used(broker: FakeBroker, place: Path, tmp_path
 def test_a_plain_listener_is_no_tls(broker: FakeBroker) -> None:
     found = start(broker, timeout=0.5, tls={"validate_certs": False})
     assert found["connected"] == 0
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Paths of a certificate for 127.0.0.1 and of its key, which has the passphrase ``SECRET``."""
+    folder = tmp_path_factory.mktemp("certificate")
+    found = str(folder / "cert.pem"), str(folder / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "2", "-subj", "/CN=probe"]
+    command += [
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-passout",
+        f"pass:{SECRET}",
+        "-out",
+        found[0],
+        "-keyout",
+        found[1],
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return found
+
+
+def demanding(certificate: tuple[str, str]) -> ssl.SSLContext:
+    """A broker's side that lets only those in who have this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate, password=SECRET)
+    context.load_verify_locations(certificate[0])
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def test_tls_with_a_client_certificate(certificate: tuple[str, str], place: Path) -> None:
+    tls = {"ca_file": certificate[0], "cert_file": certificate[0], "key_file": certificate[1], "key_password": SECRET}
+    with FakeBroker(demanding(certificate)) as broker:
+        assert start(broker, clients=2, tls=tls)["connected"] == 6
+        until(lambda: count()["received"] > 50)
+        row = count()
+        assert (row["answered"], row["lost"], row["duplicated"], row["disconnects"]) == (True, 0, 0, [])
+        broker.drop(name_of(broker, "idle-1"))
+        until(lambda: count()["disconnected"])
+        asking.stop(ID)
+        until(lambda: not processes(place) and not broker.clients)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"validate_certs": True}, "its certificate is not accepted: self-signed certificate"),
+        ({"validate_certs": False}, ""),
+    ],
+)
+def test_a_certificate_that_nobody_vouches_for(certificate: tuple[str, str], more: Any, reason: str) -> None:
+    context = demanding(certificate)
+    context.verify_mode = ssl.CERT_NONE
+    with FakeBroker(context) as broker:
+        found = start(broker, timeout=1 if reason else LONG, tls=more)
+        assert (found["connected"], found["reason"].replace("self signed", "self-signed")) == (
+            0 if reason else 3,
+            reason,
+        )
+        asking.stop(ID)
+        until(lambda: not broker.clients)
 
 
 def test_more_clients_than_open_files(broker: FakeBroker, place: Path, tmp_path: Path) -> None:
