@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import package_sources, runs
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import RunState
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import probe_check
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.gates import DEFAULT_MAX_CLOCK_SKEW
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import PlanError, PlanOptions, build_plan
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Purpose
@@ -98,7 +99,10 @@ class ActionModule(ActionBase):
         if not self._task.check_mode:
             files.begin(plan, state.rules(), "" if plan["feasible"] else message)
         plain = not checked.get("hooks") and not checked.get("pause_seconds")
-        result.update(changed=False, plan=plan, table=plan_table.lines(plan), msg=message, plain_waves=plain)
+        probed = not self._task.check_mode and probe_check.is_asked_for(plan, checked, RunState(variables).parts())
+        result.update(
+            changed=False, plan=plan, table=plan_table.lines(plan), msg=message, plain_waves=plain, probed=probed
+        )
         return result
 
     def _facts(self, name: str, variables: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.client_probe import asking
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles, next_commands
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
@@ -40,7 +41,8 @@ class ActionModule(ActionBase):
                 state.lost(),
             )
             files = ReportFiles(state.settings, task_vars or {}, state.started)
-            told = files.finish(built, state.plan, outcomes, keep=not self._task.check_mode)
+            probe = asking.stop(state.run_id) if state.is_probed else None
+            told = files.finish(built, state.plan, outcomes, probe, keep=not self._task.check_mode)
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from None
         result.update(changed=False, table=told["table"], message=told["message"], final=told["final"], report=told)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import (
     setting_files,
     terminal,
 )
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.client_probe import asking
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.host_patterns import Hosts, PatternError
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import settings, tags
@@ -32,6 +34,7 @@ _OPTIONS = {"purpose": {"type": "str", "choices": list(settings.PURPOSES), "defa
 _ARGUMENT_SPECS = Path(__file__).resolve().parents[2] / "roles/emqx_upgrade/meta/argument_specs.yml"
 #: Purposes that bring packages to nodes, choose canaries and run hooks.
 _ROLL_OUT = ("upgrade", "plan")
+_PROBE_FILES = ("probe_ca_file", "probe_cert_file", "probe_key_file")
 _REPORT = ("upgrade", "plan", "rollback", "commit")
 #: Settings that name a file for a report.
 _REPORTS = ("report_file", "report_html", "report_junit", "report_metrics")
@@ -54,6 +57,7 @@ class ActionModule(ActionBase):
         read = settings.read(dict(values), options, arguments["purpose"])
         self._canary(read, arguments["purpose"], variables)
         self._files(read, arguments["purpose"], variables)
+        self._probe(read, arguments["purpose"])
         for warning in read.warnings:
             Display().warning(warning)
         run, skip = variables.get("ansible_run_tags") or ("all",), variables.get("ansible_skip_tags") or ()
@@ -67,6 +71,9 @@ class ActionModule(ActionBase):
             terminal.show(message, fails=True)
             result.update(failed=True, msg=message, problems=read.problems.sentences())
             return result
+        for found in read.settings.values():
+            # Whoever needs it looks it up: it is in no result, no report and no log.
+            found.pop("probe_password", None)
         result.update(changed=False, settings=read.settings, phases=phases, started=started)
         if may_hold_secret(read.settings):
             # Ansible shows the result with -v, and keeps it in files of facts and logs of jobs.
@@ -127,6 +134,33 @@ class ActionModule(ActionBase):
                     read.problems.add(sentence)
                 elif purpose in _REPORT:
                     read.warnings.append(sentence)
+
+    def _probe(self, read: settings.Read, purpose: str) -> None:
+        """See that a probe can be had, and make the paths of its files absolute."""
+        wanted = bool(_of_all(read, "probe")) and purpose in _REPORT
+        if wanted and asking.missing_library():
+            read.problems.add(
+                settings.Problem(
+                    "probe",
+                    "is on",
+                    "is a controller that has paho-mqtt of version 2",
+                    f"Install it for {sys.executable}, or in the execution environment: pip install paho-mqtt.",
+                )
+            )
+        for host, found in read.settings.items():
+            for name in _PROBE_FILES:
+                if found.get(name):
+                    found[name] = os.path.abspath(os.path.expanduser(found[name]))
+                    if wanted and not os.access(found[name], os.R_OK):
+                        read.problems.add(
+                            settings.Problem(
+                                name,
+                                f"is {settings.shown(found[name])}, which cannot be read",
+                                "is a file of the controller",
+                                "Mend the path or who may read it.",
+                            ),
+                            [host],
+                        )
 
     def _hooks(self, read: settings.Read, hooks: Mapping[str, str], variables: Mapping[str, Any]) -> list[str]:
         """Load every hook, and tell why one cannot be."""

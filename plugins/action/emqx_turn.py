@@ -13,6 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reading, runs
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.client_probe.asking import NodeProbe
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Node
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.turn import Result, Turn, crashed
@@ -61,12 +62,14 @@ class ActionModule(ActionBase):
             return result
         node: Node | None = None
         turn: Turn | None = None
+        probe = NodeProbe(state.run_id, state.host) if state.is_probed else None
         try:
             node = Node(self, variables, state.settings)
             began = time.time()
             turn = Turn(
                 node, state.host, state.plan, state.settings, state.facts, state.outcome, who=runs.who(variables)
             )
+            turn.probe = probe
             taken = self._take(turn, state, options)
             if taken.outcome != state.outcome:
                 taken.outcome = outcomes.note_turn(taken.outcome, options["phase"], began, time.time())
@@ -82,6 +85,9 @@ class ActionModule(ActionBase):
             phase = "reserve" if phase == "stage" and outcome["state"] == "planned" else phase
             taken = crashed(outcome, phase, error)
             result["exception"] = traceback.format_exc()
+        finally:
+            if probe:
+                probe.end_turn()
         decision = state.decision
         named = decision is not None and state.host in decision["hosts"] and not state.is_late
         in_turn = named and taken.outcome["failure"] is None

@@ -141,6 +141,10 @@ plain_waves:
   description: Whether a wave is its turns alone, without hooks and without a pause behind it.
   returned: success
   type: bool
+probed:
+  description: Whether this run has a client probe, see M(emqx.fleet.emqx_probe).
+  returned: success
+  type: bool
 msg:
   description: The plan in one sentence, with every obstacle that refuses a node.
   returned: success

@@ -43,6 +43,16 @@ class RunState:
         return cast(Plan, plan)
 
     @property
+    def run_id(self) -> str:
+        """The identifier of the run; empty where there is no plan."""
+        return str(((self._variables.get(PLANNED) or {}).get("plan") or {}).get("run_id") or "")
+
+    @property
+    def is_probed(self) -> bool:
+        """Whether the run has a client probe."""
+        return bool((self._variables.get(PLANNED) or {}).get("probed"))
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The checked settings of the host."""
         return self.settings_of(self.host)

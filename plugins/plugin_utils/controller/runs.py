@@ -38,6 +38,26 @@ def run_process() -> str:
     return "" if process.endswith("@") else process
 
 
+def watched_process() -> str:
+    """The process of the whole run, for :func:`has_ended`: also where the system does not tell when it was started."""
+    parent = multiprocessing.parent_process()
+    return _process(os.getppid() if parent is None or parent.pid is None else parent.pid)
+
+
+def has_ended(process: str) -> bool:
+    """Whether a process, ``pid@start time``, has ended. Without ``/proc``: whether its number is free."""
+    pid = int(process.partition("@")[0])
+    if os.path.exists("/proc/self/stat"):
+        return process.endswith("@") or _process(pid) != process
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
 def who(variables: Mapping[str, Any] | None = None) -> str:
     """User and host, for the message that another operator reads.
 

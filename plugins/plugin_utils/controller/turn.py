@@ -64,6 +64,19 @@ class Node(Protocol):
         """The ``path`` on the node of a file of the controller that was sent there."""
 
 
+class ClientProbe(Protocol):
+    """What a turn needs of the client probe; :class:`client_probe.asking.NodeProbe` is the real one."""
+
+    def begin_switch(self) -> None:
+        """The node is about to be switched."""
+
+    def begin_way_back(self) -> None:
+        """The node is about to go back: what was noticed until now is no business of the checks from now on."""
+
+    def checks(self, accepted: Sequence[str]) -> list[verdicts.Check]:
+        """Whether its clients noticed something."""
+
+
 @dataclass
 class Result:
     """What became of a turn. ``message`` is empty when all went well, also where there was nothing to do."""
@@ -113,6 +126,8 @@ class Turn:
         self._phase = ""
         self._changed = False
         self._diff: list[dict[str, Any]] = []
+        #: The run's probe, where it has one.
+        self.probe: ClientProbe | None = None
         #: What became of sending packages, by their names.
         self._sent: dict[str, dict[str, Any]] = {}
 
@@ -333,6 +348,7 @@ class Turn:
         return {"running": str(self._planned["from"]), "cluster": list(self._facts["cluster"]["running"])}
 
     def _switch(self, wave: int) -> None:
+        self._begin_probed()
         looked = self._outcome["looked"] == wave
         hops = [
             self._release_call(hop["version"], "current", hop, allow_downgrade=self._may_downgrade)
@@ -453,6 +469,8 @@ class Turn:
 
     def _rollback(self) -> Result:
         self._phase = "rollback"
+        if self.probe:
+            self.probe.begin_way_back()
         way = self._planned["way_back"]
         states = ["permanent" if version == way[-1] else "current" for version in way]
         back = [self._release_call(*hop, allow_downgrade=True) for hop in zip(way, states, strict=True)]
@@ -559,10 +577,13 @@ class Turn:
 
         def checks_of(facts: dict[str, Any]) -> Sequence[verdicts.Check]:
             if facts["state"] != "running":
-                return verdicts.after_switch(before, facts, expectation)
+                return [*verdicts.after_switch(before, facts, expectation), *self._probe_checks(expectation.accepted)]
             account = watch.look(facts)
             self._outcome = outcomes.note(self._outcome, accounting=account)
-            return verdicts.after_switch(before, facts, expectation, account, counted)
+            return [
+                *verdicts.after_switch(before, facts, expectation, account, counted),
+                *self._probe_checks(expectation.accepted),
+            ]
 
         reading = self._verify(checks_of, call or self._counting(before))
         self._see(reading, self._outcome["accounting"])
@@ -589,6 +610,18 @@ class Turn:
             "cut_off": (account or {}).get("cut_off"),
         }
         self._outcome = outcomes.note_clients(self._outcome, seen)
+
+    def _probe_checks(self, accepted: Sequence[str]) -> list[verdicts.Check]:
+        return self.probe.checks(accepted) if self.probe else []
+
+    def _begin_probed(self) -> None:
+        """Begin to switch, only where the probe's clients have noticed nothing until now."""
+        if self.probe:
+            self.probe.begin_switch()
+        checks = self._probe_checks(self._settings["accept"])
+        if verdicts.failed(checks):
+            self._outcome = outcomes.note(self._outcome, checks=[check.as_dict() for check in checks])
+            raise _StepError("See what the client probe noticed before the switch", {"msg": verdicts.summary(checks)})
 
     def _heed(self, task: str, reading: Reading) -> None:
         if reading.error is not None:

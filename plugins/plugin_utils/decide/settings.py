@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.emqx.fleet.plugins.module_utils import version as versions
-from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import MASK, masked, names_secret
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
 
@@ -43,7 +43,7 @@ PATTERN = "hosts"
 #: called for.
 NO_SETTINGS = ("hook", "purpose")
 #: Names that ``accept`` takes besides those of gates: what the verdicts on a switched node ask for.
-ACCEPTED_BY_VERDICTS = ("alarms", "boot_consistent", "known_defects", "patches")
+ACCEPTED_BY_VERDICTS = ("alarms", "boot_consistent", "known_defects", "patches", "probe")
 
 _DAY = 86400
 _HOSTS_SHOWN = 20
@@ -153,6 +153,17 @@ RULES: Mapping[str, Rule] = {
     # A run that waits for its approval between two jobs keeps its nodes for so long.
     "park_seconds": Rule(fleet_wide=True, seconds=True, least=30, most=7 * _DAY),
     "take_over": Rule(fleet_wide=True, example="20260101T120000Z-0a1b2c3d"),
+    "probe": Rule(fleet_wide=True),
+    "probe_address": Rule(example="10.0.0.11"),
+    "probe_port": Rule(most=65535, example="1883"),
+    "probe_clients": Rule(least=1, most=100),
+    "probe_username": Rule(example="probe"),
+    "probe_password": Rule(),
+    "probe_tls": Rule(),
+    "probe_ca_file": Rule(example="ca.pem"),
+    "probe_cert_file": Rule(example="client.pem"),
+    "probe_key_file": Rule(example="client.key"),
+    "probe_validate_certs": Rule(),
     "keep_versions": Rule(most=1000),
     "report_file": Rule(fleet_wide=True, example="report.json"),
     "report_html": Rule(fleet_wide=True, example="report.html"),
@@ -298,7 +309,7 @@ def _read_setting(name: str, option: Mapping[str, Any], value: Any) -> Any:
         raise SettingError(
             Problem(
                 name,
-                f"is {shown(value.written)}, which cannot be worked out ({masked(value.reason)})",
+                f"is {_shown_of(name, value.written)}, which cannot be worked out ({masked(value.reason)})",
                 "is a value that is known when the run begins",
                 "Define what it is made of, or write the value itself.",
             )
@@ -329,7 +340,12 @@ def _is_empty(value: Any) -> bool:
 def _refused(name: str, value: Any, expected: str, remedy: str = "") -> SettingError:
     if not remedy and RULES[name].example:
         remedy = f"Write, for example, {PREFIX}{name}={RULES[name].example}."
-    return SettingError(Problem(name, f"is {shown(value)}", expected, remedy))
+    return SettingError(Problem(name, f"is {_shown_of(name, value)}", expected, remedy))
+
+
+def _shown_of(name: str, value: Any) -> str:
+    """A value as a message quotes it, unless its name says that it is a secret."""
+    return shown(MASK if names_secret(name) else value)
 
 
 def _whole(name: str, option: Mapping[str, Any], value: Any) -> int:

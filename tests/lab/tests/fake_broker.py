@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -17,15 +18,18 @@ class FakeBroker:
     """Delivers to subscribers of exactly the same topic, at the QoS of the subscription.
 
     ``deliver`` is given the topic and the payload and returns the payloads that go out in place of it: none loses the
-    message, two of it duplicate it. ``answer`` false: connections are accepted and nothing is answered. ``refuse`` true
-    for the name of a client: it is not let in. ``ended`` tells of each client how its connection ended.
+    message, two of it duplicate it. ``answer`` false: connections are accepted and nothing is answered. ``refuse``: the
+    return code of the CONNACK by the name of a client. ``ended`` tells of each client how its connection ended,
+    ``connects`` are what clients sent to connect. With ``tls`` it speaks TLS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.deliver: Callable[[str, bytes], list[bytes]] = lambda _topic, payload: [payload]
         self.answer = True
-        self.refuse: Callable[[str], bool] = lambda _name: False
+        self.refuse: Callable[[str], int] = lambda _name: 0
         self.ended: dict[str, str] = {}
+        self.connects: list[bytes] = []
         self.clients: dict[str, asyncio.StreamWriter] = {}
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -56,7 +60,7 @@ class FakeBroker:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls))
         self._server = server
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
@@ -80,11 +84,12 @@ class FakeBroker:
                 if kind == CONNECT:
                     length = int.from_bytes(body[10:12], "big")
                     name = body[12 : 12 + length].decode()
-                    if self.refuse(name):
-                        self._send(writer, CONNACK << 4, b"\0\5")
+                    self.connects.append(body)
+                    code = int(self.refuse(name))
+                    self._send(writer, CONNACK << 4, bytes([0, code]))
+                    if code:
                         break
                     self.clients[name] = writer
-                    self._send(writer, CONNACK << 4, b"\0\0")
                 elif kind == SUBSCRIBE:
                     length = int.from_bytes(body[2:4], "big")
                     qos = body[4 + length]

@@ -183,6 +183,26 @@ def test_waves_without_hooks_and_pauses_are_plain(settings: Any, plain: bool) ->
     assert plan({"a": make_facts()})["plain_waves"] is True
 
 
+# Whether it has a client probe
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize(
+    ("settings", "options", "probed"),
+    [
+        ({"probe": True}, {}, True),
+        ({"probe": False}, {}, False),
+        ({}, {}, False),
+        ({"probe": True}, {"check_mode": True}, False),
+        ({"probe": True}, {"variables": {"ansible_run_tags": ["stage"]}}, False),
+        ({"probe": True}, {"variables": {"ansible_run_tags": ["commit"]}}, True),
+    ],
+)
+def test_a_run_that_switches_or_commits_may_have_a_probe(settings: Any, options: Any, probed: bool) -> None:
+    given = make_settings(packages=["packages"], version="4.4.19", **settings)
+    assert plan({"a": make_facts()}, settings=given, **options)["probed"] is probed
+
+
 # Options, and checked settings that stand for them
 
 

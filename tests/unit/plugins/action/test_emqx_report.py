@@ -185,6 +185,26 @@ def test_a_disk_that_is_full_leaves_the_older_document(tmp_path: Path, monkeypat
     assert path.read_text(encoding="utf-8") == "old"
 
 
+# The client probe
+
+
+def test_a_probe_ends_with_the_report_and_is_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stopped: list[str] = []
+
+    def stop(identifier: str) -> dict[str, Any]:
+        stopped.append(identifier)
+        return {"id": identifier, "nodes": {}}
+
+    monkeypatch.setattr(emqx_report.asking, "stop", stop)
+    assert run(WELL)["report"]["probe"] is None
+    assert stopped == []
+    planned = {REGISTERS["planned"]: {"plan": PLAN, "probed": True}}
+    result = run(WELL, tmp_path / "report.json", variables=planned)
+    assert stopped == ["run-1"]
+    assert result["report"]["probe"] == {"id": "run-1", "nodes": {}}
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["probe"]["id"] == "run-1"
+
+
 # What does not go as it should
 
 

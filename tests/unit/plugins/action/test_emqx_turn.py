@@ -6,14 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.emqx.fleet.plugins.action import emqx_turn
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import turn as turns
-from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes, verdicts
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Rules
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Outcome, Plan
 from ansible_collections.emqx.fleet.tests.unit.plugins.action.action_maker import run_action
@@ -227,6 +227,44 @@ def test_notes_a_hook_that_failed(task: Task) -> None:
 def test_a_hook_that_one_ran_for_many_is_noted_with_its_wave(task: Task) -> None:
     found = task.run("hook_failed", at("staged"), "switch", wave=1, hook="before_wave", message="no")
     assert found["outcome"]["hook_failures"] == [{"hook": "before_wave", "wave": 1, "message": "no"}]
+
+
+class Probe:
+    """Keeps what it was told."""
+
+    made: ClassVar[list[Probe]] = []
+
+    def __init__(self, *whose: str) -> None:
+        self.told: list[Any] = [*whose]
+        self.made.append(self)
+
+    def checks(self, _accepted: Sequence[str]) -> list[verdicts.Check]:
+        self.told.append("count")
+        return [verdicts.Check("probe", True, "", "")]
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda: self.told.append(name)
+
+
+def test_the_probe_of_a_run_is_asked_and_told_when_the_turn_is_over(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emqx_turn, "NodeProbe", Probe)
+    monkeypatch.setattr(Probe, "made", [])
+    task.run("switch", at("staged"), "switch", wave=1)
+    assert Probe.made == []
+    task.node = FakeHost()
+    planned = {REGISTERS["planned"]: {"plan": PLAN, "probed": True}}
+    found = task.run("switch", at("staged"), "switch", wave=1, variables=planned)
+    assert "probe" in [check["name"] for check in found["outcome"]["checks"]]
+    assert Probe.made[0].told == ["run-1", "a1", "begin_switch", "count", "count", "end_turn"]
+
+    def broken(*_arguments: Any) -> Any:
+        raise KeyError("releases")
+
+    monkeypatch.setattr(task.node, "answer", broken)
+    task.run("switch", at("staged"), "switch", wave=1, variables=planned)
+    assert Probe.made[1].told == ["run-1", "a1", "begin_switch", "count", "end_turn"]
 
 
 # Whose turn it is

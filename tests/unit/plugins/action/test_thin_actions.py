@@ -275,6 +275,43 @@ def test_settings_of_every_host_with_the_parts_of_the_run(settings_of: Callable[
     assert settings_of("plan", version="4.4.19", packages="packages")["phases"] == ["plan"]
 
 
+def test_the_password_of_the_probe_is_in_no_result(settings_of: Callable[..., Told], tmp_path: Any) -> None:
+    (tmp_path / "packages").mkdir()
+    for purpose in ("upgrade", "status"):
+        result = settings_of(purpose, version="4.4.19", packages="packages", probe=True, probe_password="s3cret")
+        assert not result.get("failed"), result
+        assert "s3cret" not in str(result)
+        assert not result.get("_ansible_no_log"), "the rest may be seen"
+
+
+@pytest.mark.parametrize(
+    ("probe", "purpose", "refused"), [("yes", "plan", True), ("yes", "status", False), ("no", "plan", False)]
+)
+def test_a_probe_needs_its_library_and_its_files(
+    settings_of: Callable[..., Told],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Any,
+    probe: str,
+    purpose: str,
+    refused: bool,
+) -> None:
+    (tmp_path / "packages").mkdir()
+    monkeypatch.setattr(emqx_settings.asking, "missing_library", lambda: "there is none")
+    result = settings_of(purpose, version="4.4.19", packages="packages", probe=probe, probe_ca_file="ca.pem")
+    assert bool(result.get("failed")) is refused
+    if refused:
+        assert len(result["problems"]) == 2
+        assert result["problems"][0].startswith(
+            "emqx_upgrade_probe is on; expected is a controller that has paho-mqtt of version 2. Install it for "
+        )
+        assert result["problems"][1] == (
+            f"emqx_upgrade_probe_ca_file is '{tmp_path}/ca.pem', which cannot be read; expected is a file of the "
+            "controller. Mend the path or who may read it."
+        )
+    else:
+        assert result["settings"]["a1"]["probe_ca_file"] == f"{tmp_path}/ca.pem"
+
+
 def test_bad_settings_are_one_failure_and_replace_the_last_report(
     settings_of: Callable[..., Told], tmp_path: Any
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates, settings, verdicts, waves
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates, probe_check, settings, verdicts, waves
 
 ROOT = Path(__file__).resolve().parents[5]
 SPECS = yaml.safe_load((ROOT / "roles/emqx_upgrade/meta/argument_specs.yml").read_text(encoding="utf-8"))
@@ -372,14 +372,14 @@ def test_a_hook_of_a_wrong_name_hides_no_other() -> None:
             "accept",
             "Known Defect",
             "emqx_upgrade_accept names 'Known Defect', which is no gate; expected are gates that can be accepted: "
-            + ", ".join(gate.name for gate in gates.GATES.values() if gate.acceptable)
+            + ", ".join([*(gate.name for gate in gates.GATES.values() if gate.acceptable), "probe"])
             + ". Did you mean known_defects?",
         ),
         (
             "accept",
             "relup",
             "emqx_upgrade_accept names the gate relup; expected are gates that can be accepted: "
-            + ", ".join(gate.name for gate in gates.GATES.values() if gate.acceptable)
+            + ", ".join([*(gate.name for gate in gates.GATES.values() if gate.acceptable), "probe"])
             + ". relup guards the node itself; take it out and mend what it tells of.",
         ),
         (
@@ -490,7 +490,7 @@ def test_one_message_for_all_hosts() -> None:
         "- emqx_upgrade_timeout is 'x'; expected are whole seconds from 1 to 86400, or a time with its unit such as "
         "90s, 2m or 1h30m. Write, for example, emqx_upgrade_timeout=600. (On b1, b2.)\n"
         "- emqx_upgrade_accept names 'q', which is no gate; expected are gates that can be accepted: "
-        + ", ".join(gate.name for gate in gates.GATES.values() if gate.acceptable)
+        + ", ".join([*(gate.name for gate in gates.GATES.values() if gate.acceptable), "probe"])
         + ". Take it out. (On b1.)\n"
         "- emqx_upgrade_timeout is 'y'; expected are whole seconds from 1 to 86400, or a time with its unit such as "
         "90s, 2m or 1h30m. Write, for example, emqx_upgrade_timeout=600. (On b3.)\n"
@@ -508,7 +508,7 @@ def test_of_many_hosts_the_first_twenty_are_named() -> None:
 
 @pytest.mark.parametrize("name", [name for name, rule in settings.RULES.items() if not rule.fleet_wide])
 def test_what_may_differ_from_host_to_host(name: str) -> None:
-    value = {"executable": "/x"}.get(name, 33)
+    value = {"executable": "/x", "probe_tls": "yes", "probe_validate_certs": "no"}.get(name, 33)
     found = several(b1={name: value}, b2={})
     assert found.problems.sentences() == []
     assert found.settings["b1"][name] != found.settings["b2"][name]
@@ -528,6 +528,7 @@ def test_what_holds_for_the_whole_play_is_one_value() -> None:
         "allow_downgrade": "yes",
         "report_file": "r.json",
         "canary": "b1",
+        "probe": "yes",
     }
     for name, rule in settings.RULES.items():
         if not rule.fleet_wide:
@@ -589,6 +590,15 @@ def test_no_complaint_tells_a_password(name: str) -> None:
     assert "secret" not in complaint(name, bad)
 
 
+@pytest.mark.parametrize(
+    "value", [["s3cret"], {"a": "s3cret"}, True, settings.NotKnown("s3cret {{ x }}", "'x' is undefined")]
+)
+def test_no_complaint_about_a_password_tells_it(value: Any) -> None:
+    said = complaint("probe_password", value)
+    assert said.startswith("emqx_upgrade_probe_password is '********'")
+    assert "s3cret" not in said
+
+
 # -- that the parts agree ---------------------------------------------------------------------------------------------
 
 
@@ -599,6 +609,8 @@ def test_every_setting_has_a_rule_and_a_kind() -> None:
         "max_per_cluster",
         "keep_versions",
         "stage_throttle",
+        "probe_port",
+        "probe_clients",
     }
     assert {name for name, option in OPTIONS.items() if option["type"] == "raw"} - {settings.PATTERN} == {
         name for name, rule in settings.RULES.items() if rule.amount
@@ -612,10 +624,10 @@ def test_examples_mean_something() -> None:
 
 
 def test_what_the_verdicts_accept_can_be_accepted() -> None:
-    tree = ast.parse(Path(verdicts.__file__).read_text(encoding="utf-8"))
     asked = {
         str(node.left.value)
-        for node in ast.walk(tree)
+        for module in (verdicts, probe_check)
+        for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")))
         if isinstance(node, ast.Compare)
         and isinstance(node.left, ast.Constant)
         and isinstance(node.comparators[0], ast.Name)
