@@ -37,6 +37,11 @@ notes:
 """
 
 EXAMPLES = r"""
+- name: Put together where every node is
+  emqx.fleet.emqx_status:
+  register: status
+  run_once: true
+
 - name: Show the fleet
   emqx.fleet.emqx_show:
     text: "{{ status.table }}"

@@ -13,8 +13,9 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
-KINDS = ("modules", "filter", "lookup", "test", "callback")
-#: Every plugin that has documentation, by kind and name: ``modules/emqx_release``.
+#: A callback is chosen by a setting of Ansible; no task and no play is an example of it.
+KINDS = ("modules", "filter", "lookup", "test")
+#: Every plugin that has examples, by kind and name: ``modules/emqx_release``.
 FILES = {f"{kind}/{path.stem}": path for kind in KINDS for path in sorted((ROOT / "plugins" / kind).glob("[a-z]*.py"))}
 
 
