@@ -44,10 +44,12 @@ _RESULTS = {
     "in_turn": ("busy", "…", "in its turn"),
     "not_begun": ("calm", "○", "not begun"),
     "rolled_back": ("warn", "↩", "went back"),
-    "failed_rolled_back": ("bad", "✕", "failed, went back"),
+    "failed_rolled_back": ("bad", "✕", "failed and went back"),
     "failed": ("bad", "✕", "failed"),
 }
 _FAILED = ("failed", "failed_rolled_back")
+#: Results after which nothing is left to do on a node in this run.
+_DONE = ("committed", "nothing_to_do", "uncommitted", "staged", "rolled_back")
 _PURPOSES = {"upgrade": "Hot upgrade", "commit": "Commit", "rollback": "Roll-back"}
 #: What is told of a node before and after its turn.
 _COMPARED = ("running", "permanent", "pid", "supervisor", "connections", "sessions", "subscriptions", "uptime_seconds")
@@ -106,8 +108,8 @@ class _Run:
         self.document = document
         self.axis = charts.axis_of(document)
         self.folded = len(document["nodes"]) > FOLDED_ABOVE
-        kind, sign, word = _VERDICTS.get(document["verdict"], ("warn", "?", "Unknown"))
-        self.verdict = {"kind": kind, "sign": sign, "word": word}
+        self.verdict = _verdict(document["verdict"])
+        self.jobs = [_job(job) for job in document["jobs"]]
         purpose, target = _PURPOSES.get(document["purpose"] or "", "Run"), document["target"]
         towards = "of" if document["purpose"] == "commit" else "to"
         self.heading = f"{purpose} {towards} {target}" if target else f"{purpose} of emqx.fleet"
@@ -119,6 +121,7 @@ class _Run:
             )
         ]
         self.clusters = self._clusters()
+        self.known_clusters = sum(1 for cluster in self.clusters if cluster["name"])
         self.results = [
             {"count": count, **_result(name)}
             for name, count in sorted(document["totals"]["results"].items(), key=_rank)
@@ -129,15 +132,18 @@ class _Run:
         self.packages = self._packages()
         self.probe = _probe(document["probe"])
         self.switch = self._switch()
+        # A sum over nodes of which none can tell is no zero.
+        self.telling = sum(1 for node in self.nodes if node["cut_off"] is not None)
         self.by = _by(document["jobs"][-1])
 
     def _clusters(self) -> list[dict[str, Any]]:
-        """The nodes by cluster; those of which none is known, together."""
+        """The nodes by cluster, and those of no known one. Where they are folded, those with failures come first."""
         found: dict[str, list[dict[str, Any]]] = {}
         for node in self.nodes:
             found.setdefault(node["cluster"] or "", []).append(node)
         names = sorted(found, key=lambda name: (not name, waves.natural(name)))
-        return [_cluster(place, name, found[name]) for place, name in enumerate(names, 1)]
+        clusters = [_cluster(place, name, found[name]) for place, name in enumerate(names, 1)]
+        return sorted(clusters, key=lambda cluster: not cluster["open"]) if self.folded else clusters
 
     def _node(self, place: int, host: str, node: Mapping[str, Any]) -> dict[str, Any]:
         result = _result(node["result"])
@@ -177,7 +183,13 @@ class _Run:
                 rest += " What is not committed is not permanent: a restart brings the version before back."
             return f"All that was planned was done, and every reservation was given up. {what}{rest}"
         if verdict == "failed":
-            return f"Not everything that was planned was done, or a reservation is still held. {what}"
+            undone = any(row["name"] not in _DONE for row in self.results)
+            said = (
+                "Not everything that was planned was done."
+                if undone
+                else "The nodes are done, and the run is not well."
+            )
+            return f"{said} {what}"
         if verdict == "running":
             return (
                 f"The run had not come to its end at {text.moment(document['written'])} UTC. If it does not work any "
@@ -207,6 +219,15 @@ class _Run:
         if not times:
             return None
         return {"longest": times[-1][0], "host": times[-1][1], "median": times[len(times) // 2][0], "count": len(times)}
+
+
+def _job(job: Mapping[str, Any]) -> dict[str, Any]:
+    return {**job, "badge": _verdict(job["verdict"])}
+
+
+def _verdict(name: str) -> dict[str, str]:
+    kind, sign, word = _VERDICTS.get(name, ("warn", "?", "Unknown"))
+    return {"kind": kind, "sign": sign, "word": word}
 
 
 def _by(job: Mapping[str, Any]) -> str:
@@ -265,20 +286,33 @@ def _accounting(told: Mapping[str, Any]) -> dict[str, Any]:
     if None not in numbers:
         before, came, left, cut_off, now = numbers
         off = before + came - left - cut_off - now
-    expected = told["expected_left"]
-    rate = ""
-    if expected and None not in expected.values():
-        rate = (
-            f"Before the switch {text.number(expected['measured_left'])} left in "
-            f"{text.duration(expected['measured_seconds'])}. At that rate {expected['left']:.1f} were to leave in "
-            f"{text.duration(expected['seconds'])}, and by chance up to {expected['at_most']:g}."
-        )
     return {
         **told,
         "off": off,
-        "rate": rate,
+        "words": _words(told),
         "members": [{"node": name, **row} for name, row in sorted(told["members"].items())],
     }
+
+
+def _words(told: Mapping[str, Any]) -> list[str]:
+    """What the numbers of an accounting are by, and what they say of each client."""
+    over = "" if told["seconds"] is None else f" over {text.duration(told['seconds'])}"
+    if told["told_by"] != "books":
+        reason = f" ({told['reason']})" if told["reason"] else ""
+        return [f"The node cannot tell who was cut off{reason}, so the numbers before and after were compared{over}."]
+    found = [f"By the node's own counters{over}."]
+    if told["survivors"] is not None:
+        found.append(f"{text.number(told['survivors'])} of those before are still there on the same connection.")
+    if told["replaced"]:
+        found.append(f"{text.number(told['replaced'])} had their session taken over by a new connection.")
+    expected = told["expected_left"]
+    if expected and None not in expected.values():
+        found.append(
+            f"{expected['measured_left']:g} left in the {text.duration(expected['measured_seconds'])} before the switch. "
+            f"At that rate {expected['left']:.1f} were to leave in {text.duration(expected['seconds'])}, and up to "
+            f"{expected['at_most']:g} by chance."
+        )
+    return found
 
 
 def _states(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[dict[str, Any]]:

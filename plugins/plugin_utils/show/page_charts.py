@@ -16,7 +16,7 @@ ROW, BAR = 20, 10
 #: Seconds without anything that are cut out of the axis, as between two jobs of a run, and how wide the cut is.
 _GAP, _CUT = 60.0, 3.0
 _STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400)
-_TICKS = 4
+_TICKS = 6
 #: Room above and below the line of clients, in percent, and the least share of the clients that the height shows.
 _ROOM, _LEAST_SHARE = 12.0, 0.1
 #: What a phase is drawn as.
