@@ -243,7 +243,7 @@ def _kind(value: Any) -> str:
 
 def _result(name: str) -> dict[str, Any]:
     kind, sign, word = _RESULTS.get(name, ("warn", "?", name.replace("_", " ")))
-    return {"name": name, "kind": kind, "sign": sign, "word": word}
+    return {"name": name if name in _RESULTS else "other", "kind": kind, "sign": sign, "word": word}
 
 
 def _rank(item: tuple[str, int]) -> tuple[int, str]:
@@ -307,10 +307,10 @@ def _words(told: Mapping[str, Any]) -> list[str]:
         found.append(f"{text.number(told['replaced'])} had their session taken over by a new connection.")
     expected = told["expected_left"]
     if expected and None not in expected.values():
+        measured, seconds = text.duration(expected["measured_seconds"]), text.duration(expected["seconds"])
         found.append(
-            f"{expected['measured_left']:g} left in the {text.duration(expected['measured_seconds'])} before the switch. "
-            f"At that rate {expected['left']:.1f} were to leave in {text.duration(expected['seconds'])}, and up to "
-            f"{expected['at_most']:g} by chance."
+            f"{expected['measured_left']:g} left in {measured} before the switch. At that rate {expected['left']:.1f} "
+            f"were to leave in {seconds}, and up to {expected['at_most']:g} by chance."
         )
     return found
 

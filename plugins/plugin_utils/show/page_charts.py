@@ -72,7 +72,7 @@ class Axis:
 
     def _ticks(self, busy: float) -> list[dict[str, Any]]:
         step = next((step for step in _STEPS if busy / step <= _TICKS), busy)
-        found = []
+        found: list[dict[str, Any]] = []
         for span in self.spans:
             at = -(-span.begins // step) * step
             while at <= span.ends and len(found) < 3 * _TICKS:
@@ -115,12 +115,12 @@ def clients(seen: Sequence[Mapping[str, Any]], axis: Axis) -> dict[str, Any] | N
     if not told:
         return None
     counts = [row["connected"] for _at, row in told]
-    most, least = max(counts), min(counts)
-    span = max(most - least, most * _LEAST_SHARE, 1)
+    most, least = int(max(counts)), int(min(counts))
+    span = max(float(most - least), most * _LEAST_SHARE, 1.0)
     bottom = max(0.0, (most + least - span) / 2)
 
-    def height(count: float) -> float:
-        return 100 - _ROOM - (count - bottom) / span * (100 - 2 * _ROOM)
+    def height(count: int) -> float:
+        return 100.0 - _ROOM - (count - bottom) / span * (100 - 2 * _ROOM)
 
     points: list[str] = []
     cuts: list[dict[str, Any]] = []

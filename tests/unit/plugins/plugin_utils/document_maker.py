@@ -74,7 +74,8 @@ def large(clusters: int = 167, count: int = 500) -> dict[str, Any]:
         cluster = (place - 1) % clusters + 1
         nodes[f"broker{place:03}"] = _switched(place, wave=(place - 1) // clusters + 1, cluster=f"emqx@c{cluster:03}n1")
     nodes["broker042"] = _gone_back(nodes["broker042"])
-    nodes["broker333"] = _unreached(nodes["broker333"])
+    last = f"broker{count:03}"
+    nodes[last] = _unreached(nodes[last])
     found = _whole(
         nodes,
         plan=_plan(nodes),
