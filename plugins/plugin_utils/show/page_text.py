@@ -15,6 +15,8 @@ from typing import Any
 _HIDDEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
 )
+#: Those of them that programs print now and then.
+_NAMES = {0x00: "NUL", 0x07: "BEL", 0x08: "BS", 0x0D: "CR", 0x1B: "ESC", 0x7F: "DEL"}
 _TIME = re.compile(r"^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(\.\d{3})?Z$")
 #: Between groups of three digits.
 _THIN = "\u202f"
@@ -33,11 +35,9 @@ def cleaned(value: Any) -> Any:
 
 
 def _visible(found: re.Match[str]) -> str:
-    """A picture of a control character, and the code of anything else."""
+    """The name or the code of a character, in brackets."""
     code = ord(found.group())
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else f"\u27e8U+{code:04X}\u27e9"
+    return f"\u27e8{_NAMES.get(code) or f'U+{code:04X}'}\u27e9"
 
 
 def number(value: Any) -> str:

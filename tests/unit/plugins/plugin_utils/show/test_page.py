@@ -18,7 +18,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils.show import page
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import page, page_text
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils import document_maker
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -169,7 +169,7 @@ def test_what_is_drawn_is_also_told(sample: str) -> None:
 def test_no_text_is_anything_but_text(make: Callable[[], dict[str, Any]], evil: str) -> None:
     used = {(tag, name) for sample in SAMPLES for tag, attributes in dom_of(sample).elements for name in attributes}
     tags = {tag for sample in SAMPLES for tag, _attributes in dom_of(sample).elements}
-    told = page.text.cleaned(evil)
+    told = page_text.cleaned(evil)
     dom = Dom(page.of_run(planted(make(), evil)))
     for tag, attributes in dom.elements:
         assert tag in tags
@@ -183,7 +183,10 @@ def test_no_text_is_anything_but_text(make: Callable[[], dict[str, Any]], evil: 
 def test_hidden_characters_are_shown(make: Callable[[], dict[str, Any]]) -> None:
     text = page.of_run(planted(make(), EVIL[4]))
     text.encode("utf-8")
-    assert "nul␀esc␛[31m bell␇ rtl⟨U+202E⟩gnp.exe⟨U+2066⟩ zero⟨U+200B⟩width ⟨U+D800⟩ ⟨U+FEFF⟩" in html.unescape(text)
+    assert (
+        "nul⟨NUL⟩esc⟨ESC⟩[31m bell⟨BEL⟩ rtl⟨U+202E⟩gnp.exe⟨U+2066⟩ zero⟨U+200B⟩width ⟨U+D800⟩ ⟨U+FEFF⟩"
+        in html.unescape(text)
+    )
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", text)
 
 
@@ -270,7 +273,7 @@ def test_an_unprobed_run_says_so() -> None:
         ("{}", "this is a str. Of a text, such as the contents of a file, make one with the filter from_json."),
         (None, "this is nothing."),
         ({}, "this one has None. Use the release of emqx.fleet that wrote it."),
-        ({"schema": "emqx.fleet/report/2\x00"}, "this one has emqx.fleet/report/2␀."),
+        ({"schema": "emqx.fleet/report/2\x00"}, "this one has emqx.fleet/report/2⟨NUL⟩."),
         ({"schema": "emqx.fleet/report/1"}, "is not built like it (KeyError: "),
         ({**document_maker.small(), "nodes": {"h1": {}}}, "is not built like it (KeyError: "),
         ({**document_maker.small(), "jobs": []}, "is not built like it (IndexError: "),

@@ -64,5 +64,5 @@ def test_counts() -> None:
 
 def test_hidden_characters() -> None:
     assert page_text.cleaned({"a\x00": ["\x1b[1m", 1, None, ("\x7f", "\u202e\u00e9\n\t")]}) == {
-        "a␀": ["␛[1m", 1, None, ["␡", "⟨U+202E⟩é\n\t"]]
+        "a⟨NUL⟩": ["⟨ESC⟩[1m", 1, None, ["⟨DEL⟩", "⟨U+202E⟩é\n\t"]]
     }

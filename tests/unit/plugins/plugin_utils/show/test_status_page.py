@@ -45,7 +45,7 @@ def test_what_needs_attention() -> None:
     told = words(text)
     assert "Needs attention The fleet as it is 4 nodes in 2 clusters, of which 3 need attention." in told
     assert "4.4.19 is not permanent: a restart would bring 4.4.18 back." in told
-    assert "Alarms are active: high <b>memory</b>␀." in told
+    assert "Alarms are active: high <b>memory</b>⟨NUL⟩." in told
     assert "<b>memory" not in text
     assert "run-7 of anna@control1" in told
     assert 'data-total="uncommitted">1<' in text
