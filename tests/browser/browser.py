@@ -30,6 +30,7 @@ _OPTIONS = (
     "--disable-background-networking",
     "--disable-extensions",
     "--no-first-run",
+    "--hide-scrollbars",
     "--font-render-hinting=none",
     "--remote-debugging-pipe",
 )

@@ -71,9 +71,9 @@ def _picture(shown: Page, documents: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         html = Path(folder) / "report.html"
         html.write_text(page.of_run(next(iter(documents.values()), document_maker.small())), encoding="utf-8")
-        shown.look(size=(1060, DESKTOP[1]))
+        shown.look(size=(1120, DESKTOP[1]))
         shown.open(html)
-        shown.picture(PICTURE, height=1060)
+        shown.picture(PICTURE, height=1290)
     print(PICTURE)
 
 

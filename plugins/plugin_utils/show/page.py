@@ -134,6 +134,9 @@ class _Run:
         self.switch = self._switch()
         # A sum over nodes of which none can tell is no zero.
         self.telling = sum(1 for node in self.nodes if node["cut_off"] is not None)
+        self.settings = [
+            (name.replace("_", " "), _value(value)) for name, value in document["settings"].items() if name != "commit"
+        ]
         self.by = _by(document["jobs"][-1])
 
     def _clusters(self) -> list[dict[str, Any]]:
@@ -219,6 +222,15 @@ class _Run:
         if not times:
             return None
         return {"longest": times[-1][0], "host": times[-1][1], "median": times[len(times) // 2][0], "count": len(times)}
+
+
+def _value(value: Any) -> str:
+    """The value of a setting."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value) or text.NOTHING
+    return text.NOTHING if value in (None, "") else str(value)
 
 
 def _job(job: Mapping[str, Any]) -> dict[str, Any]:
