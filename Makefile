@@ -32,7 +32,7 @@ endif
 # Fast, and all of them are run even if one fails.
 CHECK_STAGES := unit lint types format ruff lint-shell documents
 # Up to the first that fails. `leftovers` stays last, and alone.
-TEST_STAGES := $(CHECK_STAGES) integration molecule matrix contract sanity lab unit-broker-side demo-test galaxy leftovers
+TEST_STAGES := $(CHECK_STAGES) integration molecule matrix contract sanity browser lab unit-broker-side demo-test galaxy leftovers
 # What chance has a part in or repeats what `make test` shows elsewhere, and what takes very long.
 SOAK_STAGES := other-rounds every-python with-molecule no-nodes long-tests
 
@@ -123,6 +123,10 @@ galaxy: setup ## build, import as Galaxy does, documentation, changelog
 contract: setup ## the test broker against recordings of the real EMQX; what nodes are asked, in real Erlang
 	@$(PYTEST_COMMAND) tests/contract tests/erlang -n 2 $(PYTEST)
 
+.PHONY: browser
+browser: setup ## the pages of runs, in a real browser
+	@$(PYTEST_COMMAND) tests/browser $(PYTEST)
+
 .PHONY: lab
 lab: setup ## the lab itself: hosts, faults, clients
 	@$(PYTEST_COMMAND) tests/lab $(PYTEST)
@@ -179,6 +183,11 @@ bench: setup install broker ## benchmarks, which take hours and a quiet machine;
 .PHONY: no-nodes
 no-nodes: setup install ## with soak: Ansible's own commands on the collection, without a broker; `make matrix` has two other releases
 	@$(PYTEST_COMMAND) tests/integration/no_nodes -n 2 $(PYTEST)
+
+# PICTURE=1 draws the one of docs/report.md instead.
+.PHONY: screenshots
+screenshots: setup ## pages of sample runs as pictures, in .build/screenshots
+	@$(PYTHON) -m tests.browser.screenshots $(if $(PICTURE),--picture)
 
 .PHONY: install
 install: setup ## build the collection and install it into .build/collections

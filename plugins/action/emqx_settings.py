@@ -118,7 +118,8 @@ class ActionModule(ActionBase):
                 continue
             path, problems = setting_files.report(name, report, base)
             _put(read, name, path)
-            for problem in problems if purpose in _REPORT else ():
+            written = purpose in _REPORT or (purpose == "status" and name == "report_html")
+            for problem in problems if written else ():
                 read.problems.add(problem)
         hooks = _of_all(read, "hooks")
         if hooks:

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import write_page
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import RunState
-from ansible_collections.emqx.fleet.plugins.plugin_utils.show import status_table
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import status_page, status_table
 
 
 class ActionModule(ActionBase):
@@ -22,6 +24,12 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         del tmp
         self.validate_argument_spec(argument_spec={})
-        facts = RunState(task_vars or {}).facts_of_all()
-        result.update(changed=False, table=status_table.lines(facts), message=status_table.unread(facts))
+        state = RunState(task_vars or {})
+        facts = state.facts_of_all()
+        messages = [status_table.unread(facts)]
+        path = str(state.settings.get("report_html") or "")
+        if path and not self._task.check_mode:
+            messages.append(write_page(path, lambda: status_page.of_fleet(facts, time.time())))
+        message = " ".join(filter(None, messages))
+        result.update(changed=False, table=status_table.lines(facts), message=message)
         return result

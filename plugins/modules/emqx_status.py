@@ -9,6 +9,7 @@ module: emqx_status
 short_description: Shows where every node of a fleet is
 description:
   - Puts together what was read of every host of the play, as a table for people.
+  - Writes a page of it where the setting C(emqx_upgrade_report_html) of the role names a file.
 author:
   - emqx.fleet contributors (@emqx-fleet)
 extends_documentation_fragment:
@@ -36,7 +37,7 @@ table:
   type: list
   elements: str
 message:
-  description: Which nodes could not be read. Empty when all could.
+  description: Which nodes could not be read, and whether the page could not be written. Empty when all was well.
   returned: success
   type: str
 """

@@ -23,7 +23,7 @@ from ansible import context
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import command_line, job
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Rules
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, Outcome, Plan
-from ansible_collections.emqx.fleet.plugins.plugin_utils.show import document, report
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import document, page, report
 
 #: What a roll-out and its way back are called with alike. The version is not: a rollback's is the one to go back to.
 _SETTINGS_OF_ROLLBACK = (
@@ -83,6 +83,7 @@ class ReportFiles:
         self._clock = clock
         self._started = clock() if started is None else started
         self._path = str(settings.get("report_file") or "")
+        self._page = str(settings.get("report_html") or "")
 
     def begin(self, plan: Plan, rules: Rules, refusal: str) -> None:
         """Tell that the run has begun, or that it was refused (``refusal`` says why), where it is to be reported."""
@@ -137,7 +138,7 @@ class ReportFiles:
 
     @property
     def _is_wanted(self) -> bool:
-        return bool(self._path)
+        return bool(self._path or self._page)
 
     def _document(
         self,
@@ -151,7 +152,10 @@ class ReportFiles:
         return document.merged(told, self._earlier())
 
     def _write(self, told: Mapping[str, Any]) -> str:
-        return write(self._path, told) if self._path else ""
+        problems = [write(self._path, told) if self._path else ""]
+        if self._page:
+            problems.append(write_page(self._page, lambda: page.of_run(told)))
+        return " ".join(filter(None, problems))
 
     # What an earlier job of the same run told
 
@@ -183,6 +187,16 @@ def write(path: str, told: Mapping[str, Any]) -> str:
     text = json.dumps(told, indent=2, sort_keys=True) + "\n"
     digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
     return replace(path, text) or replace(f"{path}.sha256", f"{digest}  {Path(path).name}\n")
+
+
+def write_page(path: str, made: Callable[[], str]) -> str:
+    """Replace the page by a new one; gives why that could not be done, or nothing."""
+    try:
+        text = made()
+    except Exception as error:  # noqa: BLE001
+        # A run goes on, whatever is wrong with a page of it.
+        return f"The page {path} cannot be made: an error in emqx.fleet itself, {type(error).__name__}: {error}."
+    return replace(path, text)
 
 
 def replace(path: str, text: str) -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,15 +22,15 @@ UNREAD = (
 )
 
 
-def status(a1: dict[str, Any], a2: dict[str, Any] | None) -> dict[str, Any]:
+def status(a1: dict[str, Any], a2: dict[str, Any] | None, check_mode: bool = False, **settings: Any) -> dict[str, Any]:
     """The result of the task; a2 may have registered nothing."""
     readings: dict[str, dict[str, Any]] = {
         "a1": {"reading": {"facts": a1}},
         "a2": {"reading": {"facts": a2} if a2 is not None else None},
     }
-    variables = make_variables("a1", None, readings)
+    variables = make_variables("a1", None, readings, settings)
     del variables[REGISTERS["planned"]]
-    return run_action(emqx_status, variables)
+    return run_action(emqx_status, variables, check_mode)
 
 
 def test_a_fleet_that_could_be_read() -> None:
@@ -58,3 +59,19 @@ def test_a_node_that_could_not_be_read(a2: dict[str, Any] | None, said: str, sta
 
 def test_none_could_be_read() -> None:
     assert status({"msg": "x"}, None)["message"] == UNREAD.format("a1, a2")
+
+
+def test_a_page_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.html"
+    assert status(read_facts(), None, check_mode=True, report_html=str(path))["message"] == UNREAD.format("a2")
+    assert not path.exists()
+    assert status(read_facts(), None, report_html=str(path))["message"] == UNREAD.format("a2")
+    text = path.read_text(encoding="utf-8")
+    assert "<title>Not all nodes could be read: the fleet at " in text
+    assert "The node could not be read." in text
+
+
+def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = status(read_facts(), read_facts(), report_html=str(tmp_path / "file/fleet.html"))["message"]
+    assert said == f"The report cannot be written to {tmp_path}/file/fleet.html: File exists."

@@ -326,3 +326,10 @@ def test_bad_settings_are_one_failure_and_replace_the_last_report(
     assert settings_of("status", timeout="soon", report_file=str(path))["failed"]
     assert settings_of("plan", timeout="soon", report_file=str(path))["failed"]
     assert path.read_text() == '{"ok": true}', "a look at the fleet has no report"
+
+
+def test_a_page_is_wanted_of_a_look_at_the_fleet_too(settings_of: Callable[..., Told], tmp_path: Any) -> None:
+    (tmp_path / "file").touch()
+    assert settings_of("status", report_html="fleet.html")["settings"]["a1"]["report_html"] == f"{tmp_path}/fleet.html"
+    (problem,) = settings_of("status", report_html="file/fleet.html", report_file="file/r.json")["problems"]
+    assert problem.startswith("emqx_upgrade_report_html is 'file/fleet.html', and ")
