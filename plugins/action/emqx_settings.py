@@ -34,6 +34,8 @@ _ROLL_OUT = ("upgrade", "plan")
 _REPORT = ("upgrade", "plan", "rollback", "commit")
 #: Settings that name a file for a report.
 _REPORTS = ("report_file", "report_html", "report_junit", "report_metrics")
+#: Settings that say who is told of a run otherwise.
+_TOLD = ("webhook", "webhook_token")
 
 
 class ActionModule(ActionBase):
@@ -61,7 +63,7 @@ class ActionModule(ActionBase):
         message = read.problems.message()
         if message:
             if arguments["purpose"] in _REPORT and not self._task.check_mode:
-                files = ReportFiles({name: _of_all(read, name) for name in _REPORTS}, variables, started)
+                files = ReportFiles({name: _of_all(read, name) for name in (*_REPORTS, *_TOLD)}, variables, started)
                 files.refuse(phases, message)
             result.update(failed=True, msg=message, problems=read.problems.sentences())
             return result

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import write_metrics
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import RunState
-from ansible_collections.emqx.fleet.plugins.plugin_utils.show import status_table
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import metrics, status_table
 
 
 class ActionModule(ActionBase):
@@ -22,6 +24,12 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         del tmp
         self.validate_argument_spec(argument_spec={})
-        facts = RunState(task_vars or {}).facts_of_all()
+        state = RunState(task_vars or {})
+        facts = state.facts_of_all()
+        path = str(state.settings.get("report_metrics") or "")
+        if path and not self._task.check_mode:
+            problem = write_metrics(path, lambda earlier, fleet: metrics.of_fleet(facts, fleet, earlier))
+            if problem:
+                Display().warning(problem)
         result.update(changed=False, table=status_table.lines(facts), message=status_table.unread(facts))
         return result
