@@ -132,7 +132,7 @@ class Webhook:
             if 300 <= error.code < 400:
                 return _RefusalError(f"it redirects (HTTP {error.code}), which is not followed; set its new URL", False)
             return _RefusalError(f"it answered HTTP {error.code}", error.code in _AGAIN or error.code >= 500)
-        except Exception as error:  # noqa: BLE001  # pylint: disable=broad-exception-caught
+        except Exception as error:  # noqa: BLE001
             # Whatever it is, a webhook is no reason for a run to fail.
             return _RefusalError(self._without_secrets(getattr(error, "reason", None) or error), again=True)
 
