@@ -42,7 +42,7 @@ class Patience(NamedTuple):
 
 
 #: While a run works, and where nothing waits for it any more.
-WORKING, ENDED = Patience(2.0, 5.0), Patience(5.0, 18.0)
+WORKING, ENDED = Patience(4.0, 5.0), Patience(5.0, 18.0)
 
 
 class _RefusalError(Exception):
