@@ -174,15 +174,17 @@ class ReportFiles:
 
     def _write(self, told: Mapping[str, Any]) -> str:
         problem = write(self._path, told) if self._path else ""
-        return problem or self._write_for_machines(told)
+        return f"{problem} {self._write_for_machines(told)}".strip()
 
     def _write_for_machines(self, told: Mapping[str, Any]) -> str:
+        problems = []
         path = str(self._settings.get("report_junit") or "")
-        problem = replace(path, junit.build(told)) if path else ""
+        if path:
+            problems.append(replace(path, junit.build(told)))
         path = str(self._settings.get("report_metrics") or "")
-        return problem or (
-            write_metrics(path, lambda earlier, fleet: metrics.of_run(told, fleet, earlier)) if path else ""
-        )
+        if path:
+            problems.append(write_metrics(path, lambda earlier, fleet: metrics.of_run(told, fleet, earlier)))
+        return " ".join(problem for problem in problems if problem)
 
     # Events
 
@@ -192,7 +194,7 @@ class ReportFiles:
         if decision["failures"] and not before.get("failures"):
             self._tell("failed", plan["run_id"], events.failed(plan, decision))
         again = (before.get("phase"), before.get("wave")) == (decision["phase"], decision["wave"])
-        if decision["phase"] == "switch" and decision["wave"] and decision["proceed"] and not again:
+        if decision["phase"] in ("switch", "rollback") and decision["wave"] and decision["proceed"] and not again:
             self._tell("wave", plan["run_id"], events.wave(plan, decision))
 
     def _tell(

@@ -24,10 +24,16 @@ def started(plan: Plan, rules: Rules) -> dict[str, Any]:
 
 
 def wave(plan: Plan, decision: Decision) -> dict[str, Any]:
-    """A wave begins."""
+    """A wave begins, or a batch of the way back, of the kind ``rollback``."""
+    back = decision["phase"] == "rollback"
     kinds = {row["number"]: row["kind"] for row in plan["waves"]}
     number, hosts = decision["wave"], decision["hosts"]
-    told = {"number": number, "of": len(plan["waves"]), "kind": kinds.get(number), "count": len(hosts)}
+    told = {
+        "number": number,
+        "of": len(decision["batches"] if back else plan["waves"]),
+        "kind": "rollback" if back else kinds.get(number),
+        "count": len(hosts),
+    }
     return {**_run(plan), "wave": {**told, "hosts": list(hosts[:HOSTS_NAMED])}}
 
 

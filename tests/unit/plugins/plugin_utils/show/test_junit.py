@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import DROPPED_OUT
-from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Outcome
+from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import GateResult, Outcome
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import junit, report
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.document_maker import make_document
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fake_host import read_facts
@@ -38,7 +38,7 @@ BROKEN = failed_in(
         {"name": "alarms", "passed": True, "message": ""},
     ],
 )
-GATE = {
+GATE: GateResult = {
     "name": "space",
     "passed": False,
     "severity": "error",
@@ -203,7 +203,8 @@ def test_a_job_that_leaves_the_rest_to_a_later_one_is_a_success() -> None:
 
 def test_a_plan_that_was_refused() -> None:
     plan = make_plan([["a1"], ["a2"]], feasible=False)
-    plan["nodes"]["a1"].update(action="refuse", gates=[GATE, {**GATE, "accepted": True, "name": "clock"}])  # type: ignore[typeddict-item]
+    accepted: GateResult = {**GATE, "accepted": True, "name": "clock"}
+    plan["nodes"]["a1"].update({"action": "refuse", "gates": [GATE, accepted]})
     root = read(make_document(plan, {}, message="[space] There are 3 MB."))
     assert kinds(root) == {"run": "error", "a1": "failure", "a2": "skipped"}
     assert text_of(root, "a1") == "space: There are 3 MB & no more."
