@@ -217,6 +217,14 @@ def test_files_tell_of_the_run_from_its_beginning(tmp_path: Path) -> None:
     assert sorted(path.name for path in junit.parent.iterdir()) == ["fleet.prom", "junit.xml"]
 
 
+@pytest.mark.parametrize("name", ["report_file", "report_junit", "report_metrics"])
+def test_each_file_is_written_by_itself(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x"
+    settings: Told = {name: str(path)}
+    files(**settings).go_on(PLAN, {}, Rules(), decide("reserve"), [])
+    assert path.exists()
+
+
 def test_files_of_refused_runs(tmp_path: Path) -> None:
     junit, metrics = tmp_path / "junit.xml", tmp_path / "fleet.prom"
     settings: Told = {"report_junit": str(junit), "report_metrics": str(metrics)}
