@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import WEBHOOK_FAILED, ReportFiles
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision
@@ -65,6 +65,8 @@ class ActionModule(ActionBase):
         if not self._task.check_mode:
             files = ReportFiles(state.settings, task_vars or {}, state.started)
             files.go_on(state.plan, found, rules, decision, state.lost())
+            if files.webhook_failed:
+                result[WEBHOOK_FAILED] = True
         result.update(changed=False, **decision, watches=self._watches(state, decision, rules))
         return result
 

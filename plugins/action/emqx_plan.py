@@ -15,13 +15,13 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import package_sources, runs
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import WEBHOOK_FAILED, ReportFiles
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import probe_check
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.gates import DEFAULT_MAX_CLOCK_SKEW
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import PlanError, PlanOptions, build_plan
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Purpose
-from ansible_collections.emqx.fleet.plugins.plugin_utils.show import plan_table
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import custom_stats, plan_table
 
 _OPTIONS = {
     "purpose": {"type": "str", "choices": ["upgrade", "plan", "commit", "rollback"], "default": "upgrade"},
@@ -97,7 +97,11 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(str(error)) from None
         message = plan_table.refusal(plan)
         if not self._task.check_mode:
-            files.begin(plan, state.rules(), "" if plan["feasible"] else message)
+            told = files.begin(plan, state.rules(), "" if plan["feasible"] else message)
+            if told and not plan["feasible"]:
+                result["ansible_stats"] = custom_stats.result(told, str(checked.get("report_file") or ""))
+            if files.webhook_failed:
+                result[WEBHOOK_FAILED] = True
         plain = not checked.get("hooks") and not checked.get("pause_seconds")
         probed = not self._task.check_mode and probe_check.is_asked_for(plan, checked, RunState(variables).parts())
         result.update(

@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.client_probe import asking
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles, next_commands
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
-from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import custom_stats, report
 
 _OPTIONS = {
     "problems": {"type": "list", "elements": "str", "default": []},
@@ -45,5 +45,8 @@ class ActionModule(ActionBase):
             told = files.finish(built, state.plan, outcomes, probe, keep=not self._task.check_mode)
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from None
+        if not self._task.check_mode:
+            # What ansible.builtin.set_stats returns; Ansible sets it for any task that did not fail.
+            result["ansible_stats"] = custom_stats.result(told, str(state.settings.get("report_file") or ""))
         result.update(changed=False, table=told["table"], message=told["message"], final=told["final"], report=told)
         return result

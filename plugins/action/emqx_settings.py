@@ -38,6 +38,8 @@ _PROBE_FILES = ("probe_ca_file", "probe_cert_file", "probe_key_file")
 _REPORT = ("upgrade", "plan", "rollback", "commit")
 #: Settings that name a file for a report.
 _REPORTS = ("report_file", "report_html", "report_junit", "report_metrics")
+#: Settings that say who is told of a run otherwise.
+_TOLD = ("webhook", "webhook_token")
 
 
 class ActionModule(ActionBase):
@@ -66,7 +68,7 @@ class ActionModule(ActionBase):
         message = read.problems.message()
         if message:
             if arguments["purpose"] in _REPORT and not self._task.check_mode:
-                files = ReportFiles({name: _of_all(read, name) for name in _REPORTS}, variables, started)
+                files = ReportFiles({name: _of_all(read, name) for name in (*_REPORTS, *_TOLD)}, variables, started)
                 files.refuse(phases, message)
             terminal.show(message, fails=True)
             result.update(failed=True, msg=message, problems=read.problems.sentences())

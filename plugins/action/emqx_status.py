@@ -10,9 +10,10 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import write_page
+from ansible.utils.display import Display
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import write_metrics, write_page
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import RunState
-from ansible_collections.emqx.fleet.plugins.plugin_utils.show import status_page, status_table
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import metrics, status_page, status_table
 
 
 class ActionModule(ActionBase):
@@ -30,6 +31,11 @@ class ActionModule(ActionBase):
         path = str(state.settings.get("report_html") or "")
         if path and not self._task.check_mode:
             messages.append(write_page(path, lambda: status_page.of_fleet(facts, time.time())))
+        path = str(state.settings.get("report_metrics") or "")
+        if path and not self._task.check_mode:
+            problem = write_metrics(path, lambda earlier, fleet: metrics.of_fleet(facts, fleet, earlier))
+            if problem:
+                Display().warning(problem)
         message = " ".join(filter(None, messages))
         result.update(changed=False, table=status_table.lines(facts), message=message)
         return result

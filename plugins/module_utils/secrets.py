@@ -22,7 +22,9 @@ _SECRET_WORDS = r"token|sign|sig|pass|pwd|secret|key|cred|auth|policy|session|ti
 _PARAMETER = re.compile(
     r"([?&;#][^\s=&;#\"'<>]*(?:" + _SECRET_WORDS + r")[^\s=&;#\"'<>]*=)[^\s&;#\"'<>\\]+", re.IGNORECASE
 )
-_NAME = re.compile(r"pass(?!ive)|pwd|secret|token|credential|private|api_?key|access_?key|cookie", re.IGNORECASE)
+_NAME = re.compile(
+    r"pass(?!ive)|pwd|secret|token|credential|private|api_?key|access_?key|cookie|webhook", re.IGNORECASE
+)
 # ``--password x``, ``token=x``, ``sshpass -p x`` within other text.
 _ASSIGNED = re.compile(
     r"(?:" + _NAME.pattern + r")\w*[\"']?\s*[=:]\s*\S|--?(?:" + _NAME.pattern + r")\w*\s+\S|\bsshpass\b",

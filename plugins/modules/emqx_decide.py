@@ -112,4 +112,8 @@ rank:
   description: A number that grows from one decision of a run to the next.
   returned: success
   type: int
+webhook_failed:
+  description: The webhook did not take an event, so that no wave is told to it any more.
+  returned: when it is so
+  type: bool
 """

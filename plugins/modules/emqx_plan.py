@@ -149,4 +149,8 @@ msg:
   description: The plan in one sentence, with every obstacle that refuses a node.
   returned: success
   type: str
+webhook_failed:
+  description: The webhook did not take an event, so that no wave is told to it any more.
+  returned: when it is so
+  type: bool
 """

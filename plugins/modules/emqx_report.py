@@ -10,6 +10,7 @@ short_description: Reports what a run did to a fleet
 description:
   - Puts together what became of every node of a plan, as a table for people and as a JSON document.
   - Everything in it was measured on the nodes. C(emqx_upgrade_report_file) tells where the document is written to.
+  - Sets custom stats as M(ansible.builtin.set_stats) does, C(emqx_fleet_verdict) and others; AWX has them as artifacts.
 author:
   - emqx.fleet contributors (@emqx-fleet)
 extends_documentation_fragment:

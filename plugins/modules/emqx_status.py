@@ -10,6 +10,7 @@ short_description: Shows where every node of a fleet is
 description:
   - Puts together what was read of every host of the play, as a table for people.
   - Writes a page of it where the setting C(emqx_upgrade_report_html) of the role names a file.
+  - Where C(emqx_upgrade_report_metrics) is set, writes it as metrics for Prometheus as well.
 author:
   - emqx.fleet contributors (@emqx-fleet)
 extends_documentation_fragment:

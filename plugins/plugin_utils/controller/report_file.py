@@ -10,6 +10,7 @@ meanwhile is told when the report itself cannot be.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import json
@@ -20,10 +21,20 @@ from pathlib import Path
 from typing import Any
 
 from ansible import context
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import command_line, job
+from ansible.utils.display import Display
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import command_line, job, webhook
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import DECISION, PLANNED
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import Rules
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Decision, Outcome, Plan
-from ansible_collections.emqx.fleet.plugins.plugin_utils.show import document, page, report
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import (
+    custom_stats,
+    document,
+    events,
+    junit,
+    metrics,
+    page,
+    report,
+)
 
 #: What a roll-out and its way back are called with alike. The version is not: a rollback's is the one to go back to.
 _SETTINGS_OF_ROLLBACK = (
@@ -49,7 +60,11 @@ _SETTINGS_OF_STATUS = ("emqx_upgrade_executable", "emqx_upgrade_hosts")
 #: Parts that end with a report.
 _REPORTED = {"stage", "switch", "commit"}
 #: The variable by which a job of a workflow hands its document to the next one; see ``emqx_report``.
-HANDED_ON = "emqx_fleet_report"
+HANDED_ON = custom_stats.DOCUMENT
+#: Settings that name a file which is written as the run goes.
+_FILES = ("report_file", "report_html", "report_junit", "report_metrics")
+#: In the results of tasks: the webhook did not answer in this run.
+WEBHOOK_FAILED = "webhook_failed"
 
 
 def next_commands() -> dict[str, str]:
@@ -84,17 +99,30 @@ class ReportFiles:
         self._started = clock() if started is None else started
         self._path = str(settings.get("report_file") or "")
         self._page = str(settings.get("report_html") or "")
+        url, token = str(settings.get("webhook") or ""), str(settings.get("webhook_token") or "")
+        self._webhook = webhook.Webhook(url, token) if url else None
+        results = [variables.get(name) or {} for name in (PLANNED, DECISION)]
+        #: Whether the webhook did not answer; to be handed on as :data:`WEBHOOK_FAILED`.
+        self.webhook_failed = any(bool(found.get(WEBHOOK_FAILED)) for found in results)
 
-    def begin(self, plan: Plan, rules: Rules, refusal: str) -> None:
-        """Tell that the run has begun, or that it was refused (``refusal`` says why), where it is to be reported."""
+    def begin(self, plan: Plan, rules: Rules, refusal: str) -> dict[str, Any] | None:
+        """Tell that the run has begun, or that it was refused (``refusal`` says why), where it is to be reported.
+
+        Gives the document, None where there is to be none.
+        """
         if not _REPORTED.intersection(rules.parts):
-            return
+            return None
         self._keep_earlier(plan["run_id"])
         problems, in_turn = ([refusal], None) if refusal else ([], report.InTurn())
         built = report.build(plan, {}, rules, next_commands(), problems, in_turn=in_turn)
-        self._write(self._document(built, plan, {}))
+        told = self._document(built, plan, {})
+        self._write(told)
         if refusal:
             self._forget_earlier()
+            self._tell("refused", plan["run_id"], events.ended(told), webhook.ENDED)
+        else:
+            self._tell("started", plan["run_id"], events.started(plan, rules))
+        return told
 
     def go_on(
         self,
@@ -105,6 +133,7 @@ class ReportFiles:
         lost: Collection[str],
     ) -> None:
         """Tell how far the run is when a phase begins, or a wave of it."""
+        self._tell_of(plan, decision)
         if not self._is_wanted:
             return
         in_turn = report.InTurn(decision["phase"], decision["hosts"])
@@ -114,7 +143,9 @@ class ReportFiles:
     def refuse(self, parts: Sequence[str], message: str) -> None:
         """Tell that nothing was begun, not even a plan: nobody must find the report of the last run there."""
         if _REPORTED.intersection(parts):
-            self._write(self._document(report.refused(message), None, {}))
+            told = self._document(report.refused(message), None, {})
+            self._write(told)
+            self._tell("refused", None, events.ended(told), webhook.ENDED)
 
     def finish(
         self,
@@ -133,12 +164,15 @@ class ReportFiles:
         if problem:
             # What happened is told all the same.
             found.update(ok=False, verdict="failed", message=f"{problem}\n{found['message']}".strip())
+            self._write_for_machines(found)
         self._forget_earlier()
+        if keep:
+            self._tell("finished", plan["run_id"], events.ended(found), webhook.ENDED)
         return found
 
     @property
     def _is_wanted(self) -> bool:
-        return bool(self._path or self._page)
+        return any(self._settings.get(name) for name in _FILES)
 
     def _document(
         self,
@@ -155,7 +189,42 @@ class ReportFiles:
         problems = [write(self._path, told) if self._path else ""]
         if self._page:
             problems.append(write_page(self._page, lambda: page.of_run(told)))
+        problems.append(self._write_for_machines(told))
         return " ".join(filter(None, problems))
+
+    def _write_for_machines(self, told: Mapping[str, Any]) -> str:
+        problems = []
+        path = str(self._settings.get("report_junit") or "")
+        if path:
+            problems.append(replace(path, junit.build(told)))
+        path = str(self._settings.get("report_metrics") or "")
+        if path:
+            problems.append(write_metrics(path, lambda earlier, fleet: metrics.of_run(told, fleet, earlier)))
+        return " ".join(problem for problem in problems if problem)
+
+    # Events
+
+    def _tell_of(self, plan: Plan, decision: Decision) -> None:
+        """Tell of a wave that begins, and of the first failure; not again where a phase is decided twice."""
+        before = self._variables.get(DECISION) or {}
+        if decision["failures"] and not before.get("failures"):
+            self._tell("failed", plan["run_id"], events.failed(plan, decision))
+        again = (before.get("phase"), before.get("wave")) == (decision["phase"], decision["wave"])
+        if decision["phase"] in ("switch", "rollback") and decision["wave"] and decision["proceed"] and not again:
+            self._tell("wave", plan["run_id"], events.wave(plan, decision))
+
+    def _tell(
+        self, kind: str, run_id: str | None, data: Mapping[str, Any], patience: webhook.Patience = webhook.WORKING
+    ) -> None:
+        """Tell the webhook, where there is one; of one that failed before there is no second warning, and no wave."""
+        if self._webhook is None or (self.webhook_failed and kind == "wave"):
+            return
+        host = job.describe(self._variables, self._started, "")["controller"]["host"]
+        event = webhook.event(kind, host, run_id, self._clock(), data)
+        problem = self._webhook.send(event, webhook.WORKING if self.webhook_failed else patience)
+        if problem and not self.webhook_failed:
+            Display().warning(f"{problem} The run goes on all the same.")
+            self.webhook_failed = True
 
     # What an earlier job of the same run told
 
@@ -164,7 +233,7 @@ class ReportFiles:
 
     @property
     def _handed_on(self) -> Any:
-        return self._variables.get(HANDED_ON)
+        return from_text(self._variables.get(HANDED_ON))
 
     @property
     def _earlier_path(self) -> Path:
@@ -199,13 +268,38 @@ def write_page(path: str, made: Callable[[], str]) -> str:
     return replace(path, text)
 
 
-def replace(path: str, text: str) -> str:
+def write_metrics(path: str, make: Callable[[str, str], str]) -> str:
+    """Replace the file of metrics, readable for all; gives why that could not be done, or nothing.
+
+    ``make``: gives the text from what stands in the file and from the label for the fleet, which is the file's name.
+    """
+    name = Path(path).name
+    try:
+        earlier = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        earlier = ""
+    return replace(path, make(earlier, name.removesuffix(".prom")), mode=0o644)
+
+
+def from_text(value: Any) -> Any:
+    """What a variable holds that was handed on as text, in JSON or as a template writes it; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return read(value)
+    return None
+
+
+def replace(path: str, text: str, mode: int | None = None) -> str:
     """Replace a file as a whole; gives why that could not be done, or nothing."""
     target = Path(path)
     fresh = target.with_name(f"{target.name}.new")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh.write_text(text, encoding="utf-8")
+        if mode is not None:
+            fresh.chmod(mode)
         os.replace(fresh, target)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -22,11 +22,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.emqx.fleet.plugins.module_utils import version as versions
-from ansible_collections.emqx.fleet.plugins.module_utils.secrets import MASK, masked, names_secret
+from ansible_collections.emqx.fleet.plugins.module_utils.secrets import MASK, masked
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import gates
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
 
@@ -69,6 +70,8 @@ _WORDS = {
 }
 #: Texts that templates and ``-e`` make of null.
 _NULLS = ("null", "None")
+#: What can stand in a URL and in a header.
+_PRINTABLE = re.compile(r"[\x21-\x7e]+\Z")
 _OMITTED = "__omit_place_holder__"
 #: What begins a source of packages after a comma, which may be a part of a URL as well.
 _BEGINS = re.compile(r"\s*(?:[a-zA-Z]+://|[/~.])")
@@ -111,7 +114,7 @@ class Rule:
 
     ``fleet_wide``: it must be the same for all hosts of the play. ``seconds``: it is a time, which may have a unit.
     ``amount``: it is a number or a percentage. ``least`` and ``most`` bound a number. ``example`` is what a person may
-    copy; by default the default.
+    copy; by default the default. ``secret``: no message quotes it.
     """
 
     fleet_wide: bool = False
@@ -120,6 +123,7 @@ class Rule:
     least: float = 0
     most: float = _MOST_NODES
     example: str = ""
+    secret: bool = False
 
 
 #: Every setting but the host pattern, by its name without the prefix.
@@ -158,7 +162,7 @@ RULES: Mapping[str, Rule] = {
     "probe_port": Rule(most=65535, example="1883"),
     "probe_clients": Rule(least=1, most=100),
     "probe_username": Rule(example="probe"),
-    "probe_password": Rule(),
+    "probe_password": Rule(secret=True),
     "probe_tls": Rule(),
     "probe_ca_file": Rule(example="ca.pem"),
     "probe_cert_file": Rule(example="client.pem"),
@@ -169,8 +173,9 @@ RULES: Mapping[str, Rule] = {
     "report_html": Rule(fleet_wide=True, example="report.html"),
     "report_junit": Rule(fleet_wide=True, example="report.xml"),
     "report_metrics": Rule(fleet_wide=True, example="/var/lib/node_exporter/emqx_fleet.prom"),
-    "webhook": Rule(fleet_wide=True, example="https://hooks.example.com/emqx"),
-    "webhook_token": Rule(fleet_wide=True),
+    # Of many webhooks the path is all that keeps others out.
+    "webhook": Rule(fleet_wide=True, example="https://hooks.example.com/emqx", secret=True),
+    "webhook_token": Rule(fleet_wide=True, secret=True),
 }
 
 
@@ -262,6 +267,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]}…"
 
 
+def _quoted(name: str, value: Any) -> str:
+    """A setting's value as a message quotes it, but for one that is a secret."""
+    return MASK if RULES[name].secret else shown(value)
+
+
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """The known name that is closest to a word, whatever its case and the signs between its words; empty if none is."""
     by_form = {_form(name): name for name in known}
@@ -309,7 +319,7 @@ def _read_setting(name: str, option: Mapping[str, Any], value: Any) -> Any:
         raise SettingError(
             Problem(
                 name,
-                f"is {_shown_of(name, value.written)}, which cannot be worked out ({masked(value.reason)})",
+                f"is {_quoted(name, value.written)}, which cannot be worked out ({masked(value.reason)})",
                 "is a value that is known when the run begins",
                 "Define what it is made of, or write the value itself.",
             )
@@ -340,12 +350,7 @@ def _is_empty(value: Any) -> bool:
 def _refused(name: str, value: Any, expected: str, remedy: str = "") -> SettingError:
     if not remedy and RULES[name].example:
         remedy = f"Write, for example, {PREFIX}{name}={RULES[name].example}."
-    return SettingError(Problem(name, f"is {_shown_of(name, value)}", expected, remedy))
-
-
-def _shown_of(name: str, value: Any) -> str:
-    """A value as a message quotes it, unless its name says that it is a secret."""
-    return shown(MASK if names_secret(name) else value)
+    return SettingError(Problem(name, f"is {_quoted(name, value)}", expected, remedy))
 
 
 def _whole(name: str, option: Mapping[str, Any], value: Any) -> int:
@@ -608,6 +613,29 @@ def _take_over(names: list[str]) -> list[str]:
     return names
 
 
+def _webhook(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        _port = parts.port
+        host = parts.hostname
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not _PRINTABLE.match(text):
+        raise _refused("webhook", text, "is a URL of http or https with a host")
+    return text
+
+
+def _webhook_token(text: str) -> str:
+    if not _PRINTABLE.match(text):
+        raise _refused(
+            "webhook_token",
+            text,
+            "is one line of printable ASCII without blanks",
+            "Write the token alone, without the word Bearer.",
+        )
+    return text
+
+
 def _accept(names: list[str]) -> list[str]:
     """Gates that may be accepted, and checks of the verdicts."""
     acceptable = [gate.name for gate in gates.GATES.values() if gate.acceptable]
@@ -646,6 +674,8 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "run_id": _run_id,
     "take_over": _take_over,
     "accept": _accept,
+    "webhook": _webhook,
+    "webhook_token": _webhook_token,
 }
 
 
@@ -719,7 +749,7 @@ def _agree(name: str, typed: Mapping[str, Mapping[str, Any]], problems: Problems
             problems.add(
                 Problem(
                     name,
-                    f"is {shown(first[1])} on {first[0]} and {shown(settings[name])} on {host}",
+                    f"is {_quoted(name, first[1])} on {first[0]} and {_quoted(name, settings[name])} on {host}",
                     "is one value for the whole play",
                     "Set it once for all, with -e or in the variables of the group all.",
                 )

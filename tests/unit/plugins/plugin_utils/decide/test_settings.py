@@ -483,6 +483,43 @@ def several(**by_host: dict[str, Any]) -> settings.Read:
     return settings.read(values, OPTIONS)
 
 
+@pytest.mark.parametrize("value", ["https://hooks.example.com", "http://me:x@[::1]:8080/a?b=c", " https://h/x\n"])
+def test_a_webhook(value: str) -> None:
+    assert meaning("webhook", value) == value.strip()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["hidden", "ftp://h/hidden", "https:///hidden", "https://h:x/hidden", "http://[::1/hidden", "https://h/hid den"],
+)
+def test_what_is_no_webhook_is_not_quoted(value: str) -> None:
+    assert complaint("webhook", value) == (
+        "emqx_upgrade_webhook is ********; expected is a URL of http or https with a host. Write, for example, "
+        "emqx_upgrade_webhook=https://hooks.example.com/emqx."
+    )
+
+
+@pytest.mark.parametrize("value", ["Bearer hidden", "hidden\nX-Other: 1", "hidden\r", "hidd\u00e9n", ["hidden"]])
+def test_a_token_that_cannot_be_one_is_not_quoted(value: Any) -> None:
+    if value == "hidden\r":
+        assert meaning("webhook_token", value) == "hidden"
+        return
+    said = complaint("webhook_token", value)
+    assert said.startswith("emqx_upgrade_webhook_token is ********; expected is one ")
+    assert "hidden" not in said
+
+
+def test_secrets_that_differ_are_not_quoted() -> None:
+    for name, values in {
+        "webhook_token": ("hidden1", "hidden2"),
+        "webhook": ("https://hidden1", "https://hidden2"),
+    }.items():
+        (said,) = several(b1={name: values[0]}, b2={name: values[1]}).problems.sentences()
+        assert said.startswith(f"emqx_upgrade_{name} is ******** on b1 and ******** on b2; expected is one value ")
+        (said,) = several(b1={name: settings.NotKnown("{{ hidden }}", "no such variable")}).problems.sentences()
+        assert "hidden" not in said
+
+
 def test_one_message_for_all_hosts() -> None:
     found = several(b1={"timeout": "x", "accept": "q"}, b2={"timeout": "x"}, b3={"timeout": "y"})
     assert found.problems.message() == (
@@ -529,6 +566,7 @@ def test_what_holds_for_the_whole_play_is_one_value() -> None:
         "report_file": "r.json",
         "canary": "b1",
         "probe": "yes",
+        "webhook": "https://h",
     }
     for name, rule in settings.RULES.items():
         if not rule.fleet_wide:

@@ -1,0 +1,38 @@
+# Copyright (c) 2026 emqx.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The custom stats of a run, as ``ansible.builtin.set_stats`` sets them; AWX calls them artifacts. Pure functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+#: The stat that has the whole document, and the variable by which the next job of a workflow gets it.
+DOCUMENT = "emqx_fleet_report"
+#: Bytes of JSON above which the document is left out: AWX keeps artifacts in a row of its database, and gives them to
+#: every later job of a workflow.
+LARGEST = 500_000
+
+
+def result(document: Mapping[str, Any], report_file: str) -> dict[str, Any]:
+    """What a task returns as ``ansible_stats``.
+
+    ``report_file``: the path of the document, empty where it is written nowhere. A document without a run is nothing
+    to go on with, and would hide that of an earlier job.
+    """
+    totals = document["totals"]
+    data: dict[str, Any] = {
+        "emqx_fleet_run_id": document["run_id"],
+        "emqx_fleet_verdict": document["verdict"],
+        "emqx_fleet_ok": document["ok"],
+        "emqx_fleet_nodes": dict(totals["results"]),
+        "emqx_fleet_cut_off": totals["clients"]["cut_off"] if totals["accounted_nodes"] else None,
+        "emqx_fleet_seconds": document["seconds"],
+        "emqx_fleet_report_file": report_file,
+    }
+    if document["run_id"] and len(json.dumps(document)) <= LARGEST:
+        data[DOCUMENT] = dict(document)
+    return {"data": data, "per_host": False, "aggregate": False}
