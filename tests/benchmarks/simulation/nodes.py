@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ansible_collections.emqx.fleet.plugins.module_utils.clients import METRICS
 from ansible_collections.emqx.fleet.plugins.module_utils.erlang_terms import Atom
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils import fake_node
 from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node import FakeNode, wide
@@ -201,6 +202,13 @@ class SimulatedNode(FakeNode):
         rows = [f"{{'{member.name}',{wide(member.running)},{self._fixed['stats']}}}" for member in self.members]
         return "[{}]".format(",".join(rows))
 
+    def _tell_books(self, _expression: str) -> str:
+        counters = "[{}]".format(",".join("0" for _metric in METRICS))
+        sample = f"{{{counters},0,0,{counters}}}"
+        samples, now = ",".join([sample] * 3), int(time.time() * 1000)
+        rows = [f"{{value,{{'{member.name}',{now},[{samples}],[]}},[]}}" for member in self.members]
+        return "[{}]".format(",".join(rows))
+
     def _tell_dry_check(self, expression: str) -> str:
         checked = _CHECKED.search(expression)
         version = "".join(chr(int(code)) for code in checked.group(1).split(",")) if checked else ""
@@ -230,6 +238,7 @@ def _fixed_answers(node: SimulatedNode) -> dict[str, str]:
         "supervisor": wide("<0.1862.0>"),
         "otp": wide("25"),
         "erts": wide(fake_node.ERTS),
+        "survivors": "0",
         "stats": wide([(Atom(name), 0) for name in counts]),
         "cluster_stopped": "[]",
         "plugins": wide([(Atom("emqx_management"), Atom("true"))]),

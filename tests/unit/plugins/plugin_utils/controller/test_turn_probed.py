@@ -126,6 +126,6 @@ def test_it_is_asked_in_the_soak_and_after_the_commit(phase: str, outcome: Outco
 def test_a_way_back_answers_only_for_itself() -> None:
     outcome, steps = take("switch", at("staged"), FakeHost(), breaks=1, on_failure="rollback_node")
     assert outcome["state"] == "rolled_back"
-    assert steps[-5:] == ["begin the way back", "renew", f"permanent {OLD}", "info", "count"]
+    assert steps[-6:] == ["begin the way back", "renew", "info", f"permanent {OLD}", "info", "count"]
     outcome, _steps = take("rollback", SWITCHED, FakeHost(NEW, OLD), breaks=0)
     assert outcome["state"] == "failed", "it broke on the way back"
