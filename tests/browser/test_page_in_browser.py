@@ -183,11 +183,11 @@ def test_bars_are_the_steps_and_stand_where_they_belong(opened: Callable[..., Pa
     for host, bars in zip(hosts, found, strict=True):
         entries = document["nodes"][host]["timeline"]
         assert len(bars) == len(entries)
-        for entry, bar in zip(entries, bars, strict=True):
-            if bar is None:
+        for entry, drawn in zip(entries, bars, strict=True):
+            if drawn is None:
                 continue
             looked_at += 1
-            width, left, beyond, off = bar
+            width, left, beyond, off = drawn
             assert width > 0
             assert beyond <= 3
             assert left == pytest.approx(axis.place(page_charts.text.epoch(entry["at"]) or 0), abs=0.5)
