@@ -166,10 +166,10 @@ def test_bars_are_the_steps_and_stand_where_they_belong(opened: Callable[..., Pa
     shown.value("document.querySelectorAll('.few .node, .cluster[open] .node').forEach(one => { one.open = true; })")
     found = shown.value(
         """[...document.querySelectorAll('.body')].map(body => [...body.querySelectorAll('rect.bar')].map(bar => {
+          if (!bar.checkVisibility()) return null;
           const own = bar.getBoundingClientRect(), all = bar.ownerSVGElement.getBoundingClientRect();
           const label = body.querySelectorAll('ol li')[[...bar.parentNode.querySelectorAll('rect.bar')].indexOf(bar)];
           const beside = label.getBoundingClientRect();
-          if (!bar.checkVisibility()) return null;
           return [own.width, (own.left - all.left) / all.width * 100, own.right - all.right,
             (own.top + own.bottom - beside.top - beside.bottom) / 2];
         }))"""
