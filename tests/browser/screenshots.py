@@ -2,7 +2,7 @@
 # Copyright (c) 2026 emqx.fleet contributors
 """Draw pages of sample runs, for those who change how they look.
 
-usage: python -m tests.browser.screenshots [--picture] [REPORT.json]...
+usage: python -m ansible_collections.emqx.fleet.tests.browser.screenshots [--picture] [REPORT.json]...
 
 Writes PNG files to `.build/screenshots`, in light, dark, on a phone and on paper, of sample runs, or of the documents
 given. `--picture` writes the one of `docs/report.md` instead.
@@ -16,14 +16,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import tests.conftest
-from tests.browser.browser import DESKTOP, PHONE, Browser, Page
-
-#: It has made the checkout importable under the collection's name.
-assert tests.conftest
-
-from ansible_collections.emqx.fleet.plugins.plugin_utils.show import page  # noqa: E402
-from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils import document_maker  # noqa: E402
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import page
+from ansible_collections.emqx.fleet.tests.browser.browser import DESKTOP, PHONE, Browser, Page
+from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils import document_maker
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".build/screenshots"

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.emqx.fleet.plugins.plugin_utils.show import page, page_charts, status_page
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import page, page_charts, page_text, status_page
+from ansible_collections.emqx.fleet.tests.browser.browser import PHONE, Browser, Page
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils import document_maker
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fleet_maker import make_clusters
-
-from tests.browser.browser import PHONE, Browser, Page
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>]]>\x00\u202e javascript:alert(1)"
 #: What a person may see of an element: its colour, what is behind it, how large it is.
@@ -166,10 +165,10 @@ def test_bars_are_the_steps_and_stand_where_they_belong(opened: Callable[..., Pa
     shown.value("document.querySelectorAll('.few .node, .cluster[open] .node').forEach(one => { one.open = true; })")
     found = shown.value(
         """[...document.querySelectorAll('.body')].map(body => [...body.querySelectorAll('rect.bar')].map(bar => {
+          if (!bar.checkVisibility()) return null;
           const own = bar.getBoundingClientRect(), all = bar.ownerSVGElement.getBoundingClientRect();
           const label = body.querySelectorAll('ol li')[[...bar.parentNode.querySelectorAll('rect.bar')].indexOf(bar)];
           const beside = label.getBoundingClientRect();
-          if (!bar.checkVisibility()) return null;
           return [own.width, (own.left - all.left) / all.width * 100, own.right - all.right,
             (own.top + own.bottom - beside.top - beside.bottom) / 2];
         }))"""
@@ -183,14 +182,14 @@ def test_bars_are_the_steps_and_stand_where_they_belong(opened: Callable[..., Pa
     for host, bars in zip(hosts, found, strict=True):
         entries = document["nodes"][host]["timeline"]
         assert len(bars) == len(entries)
-        for entry, bar in zip(entries, bars, strict=True):
-            if bar is None:
+        for entry, drawn in zip(entries, bars, strict=True):
+            if drawn is None:
                 continue
             looked_at += 1
-            width, left, beyond, off = bar
+            width, left, beyond, off = drawn
             assert width > 0
             assert beyond <= 3
-            assert left == pytest.approx(axis.place(page_charts.text.epoch(entry["at"]) or 0), abs=0.5)
+            assert left == pytest.approx(axis.place(page_text.epoch(entry["at"]) or 0), abs=0.5)
             assert abs(off) <= 1, "beside its label"
     assert looked_at > 10
 

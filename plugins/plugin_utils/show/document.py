@@ -125,9 +125,15 @@ def totals(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "nodes": len(nodes),
         "results": dict(sorted(Counter(str(node["result"]) for node in nodes.values()).items())),
-        "clients": {name: sum(row[name] for row in told if row.get(name) is not None) for name in names},
+        "clients": {name: _sum([row.get(name) for row in told]) for name in names},
         "accounted_nodes": len(told),
     }
+
+
+def _sum(numbers: Sequence[int | None]) -> int | None:
+    """Of those that are known; None where none is."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
 
 
 def merged(document: Mapping[str, Any], earlier: Any) -> dict[str, Any]:
