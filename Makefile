@@ -187,7 +187,8 @@ no-nodes: setup install ## with soak: Ansible's own commands on the collection, 
 # PICTURE=1 draws the one of docs/report.md instead.
 .PHONY: screenshots
 screenshots: setup ## pages of sample runs as pictures, in .build/screenshots
-	@$(PYTHON) -m tests.browser.screenshots $(if $(PICTURE),--picture)
+	@$(PYTHON) -c 'import runpy, tests.conftest; runpy.run_module("ansible_collections.emqx.fleet.tests.browser.screenshots", \
+		run_name="__main__", alter_sys=True)' $(if $(PICTURE),--picture)
 
 .PHONY: install
 install: setup ## build the collection and install it into .build/collections

@@ -87,7 +87,9 @@ options:
     type: str
     default: emqx-fleet/probe
   connect_timeout:
-    description: Seconds for all clients to be connected, and one more for each hundred of them.
+    description:
+      - Seconds for all clients to be connected, and one more for each hundred of them. A client that has tried three
+        times in vain is not waited for.
     type: float
     default: 10
 requirements:

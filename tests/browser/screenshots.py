@@ -2,7 +2,7 @@
 # Copyright (c) 2026 emqx.fleet contributors
 """Draw pages of sample runs, for those who change how they look.
 
-usage: python -m ansible_collections.emqx.fleet.tests.browser.screenshots [--picture] [REPORT.json]...
+usage: make screenshots [PICTURE=1]
 
 Writes PNG files to `.build/screenshots`, in light, dark, on a phone and on paper, of sample runs, or of the documents
 given. `--picture` writes the one of `docs/report.md` instead.

@@ -9,7 +9,8 @@ It ends when it is told to, and soon after the process of the run has ended, how
 A question is a line of JSON on the socket of the probe's directory, and so is the answer:
 
 ``ready``
-    answered when all clients are connected, or the time for that is over: ``nodes``, see ``probe_check.refusal``.
+    answered when every client is connected or has tried three times in vain, or the time for that is over: ``nodes``,
+    see ``probe_check.refusal``.
 ``count``
     of ``hosts``: ``nodes``, the row of each now. Every subscriber and idle client is sent one message more, and the
     answer is given when all of it has come, or after some three seconds; ``answered`` tells which.
@@ -58,6 +59,8 @@ _MOST_MESSAGES = 1000
 #: Messages of a publisher that wait for their acknowledgement; the library sends as many ahead.
 _MOST_UNACKED = 20
 _LONGEST_PAUSE = 5.0
+#: Failures of a client, in a row, after which a run is not kept waiting for it.
+_TRIES = 3
 _LEAVE_SECONDS = 0.3
 #: For an answer, so that what is lost counts as lost in it.
 _COUNT_SECONDS = GRACE + 0.5
@@ -90,13 +93,12 @@ class Client:
         self.ready = False
         self.reason = _NO_ANSWER
         self._probe = probe
-        self._attempts = 0
+        self.attempts = 0
         self._connection: socket.socket | None = None
         self._since = 0.0
         self._connected = False
         self._leaving = False
         self._unacked: dict[int, tuple[Link, int]] = {}
-        self._topics: dict[int, str] = {}
         self.wire = probe.new_wire(f"emqx-fleet-probe-{probe.tag}-{node.word}-{self.name}", node.order)
         self.wire.connect_async(node.order["host"], node.order["port"], _KEEPALIVE)
         self.wire.on_connect = self._on_connect
@@ -121,8 +123,8 @@ class Client:
         self.reason = reason
         self.ready = False
         if not self._leaving:
-            self._attempts += 1
-            pause = min(_LONGEST_PAUSE, 0.25 * 2 ** min(self._attempts - 1, 5))
+            self.attempts += 1
+            pause = min(_LONGEST_PAUSE, 0.25 * 2 ** min(self.attempts - 1, 5))
             self._probe.at(time.monotonic() + pause, lambda: self._probe.dial(self))
 
     def look_after(self) -> None:
@@ -180,8 +182,9 @@ class Client:
 
     def _is_ready(self) -> None:
         self.ready = True
-        self._attempts = 0
+        self.attempts = 0
         self.node.counts.connected.add(self.name)
+        self._probe.settle()
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         was, self._connected, self._connection = self.ready, False, None
@@ -495,7 +498,7 @@ class Probe:
             deadline = self._begin + float(self._order["connect_timeout"])
 
             def connected() -> bool:
-                return all(client.ready for client in self.clients)
+                return all(client.ready or client.attempts >= _TRIES for client in self.clients)
 
             def standing(_held: bool) -> dict[str, Any]:
                 return {"nodes": {host: node.standing() for host, node in self.nodes.items()}}
