@@ -17,7 +17,7 @@ from typing import Any
 from tests.lab.labkit import Host, Lab, parse_fleet
 
 from . import runs
-from .measure import BenchError, Usage, spread
+from .measure import BenchError, Usage, spread, task_name
 
 LAB = "bench"
 NODES_OF_A_CLUSTER = 3
@@ -177,7 +177,7 @@ def read_turns(times: Path) -> list[Turn]:
         turns.append(
             Turn(
                 host=host,
-                name=_name(task),
+                name=task_name(task["name"]),
                 action=task["action"].rpartition(".")[2],
                 phase=task["phase"],
                 begin=begun.get(key, task["time"]),
@@ -272,11 +272,6 @@ class _Commands:
         return found.group(1) if found else None
 
 
-def _name(task: dict[str, Any]) -> str:
-    """Without that of the role, and the same for every wave."""
-    return re.sub(r" \(wave \d+ of \d+\)$", "", task["name"].rpartition(" : ")[2])
-
-
 def _rows(
     events: list[dict[str, Any]], turns: list[Turn], connections: list[tuple[float, float]], commands: list[_Seen]
 ) -> list[dict[str, Any]]:
@@ -286,7 +281,7 @@ def _rows(
     rows: dict[str, dict[str, Any]] = {}
     for event, following in zip(starts, [*starts[1:], {"time": last}], strict=True):
         begin, end = event["time"], following["time"]
-        name = _name(event)
+        name = task_name(event["name"])
         row = rows.setdefault(name, {"task": name, "runs": 0, **dict.fromkeys(_FIGURES, 0.0), "connections": 0})
         row["runs"] += 1
         row["seconds"] += end - begin

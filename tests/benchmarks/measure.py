@@ -161,3 +161,8 @@ def _said(argv: Sequence[str], pattern: str) -> str:
         return "unknown"
     found = re.search(pattern, done.stdout)
     return found.group(1) if found else "unknown"
+
+
+def task_name(name: str) -> str:
+    """The name of a task without that of its role, and the same for every wave."""
+    return re.sub(r" \(wave \d+ of \d+\)$", "", name.rpartition(" : ")[2])

@@ -236,6 +236,7 @@ def test_a_playbook_in_which_a_node_fails(tmp_path: Path) -> None:
     output = upgrade(tmp_path, FAILS="c0n1")
     assert lines_of(output, "wave 2/3") == {"c0n1": "FAILED  Verify that nobody noticed: There are new alarms: x."}
     assert "[wave 3/3]       1 of 3 nodes failed and 0 may, so no further node is touched.\n" in output
+    assert output.count("no further node is touched") == 1, "the phases after it do not repeat it"
     verdict = output.rstrip().split("\n\n")[-1].split("\n")
     assert verdict[0] == "c0n1 failed in phase switch: There are new alarms: x."
     assert [line.partition(": ansible-playbook ")[0] for line in verdict[-3:]] == [
