@@ -320,8 +320,8 @@ def both_ways(node: Node) -> None:
     for name in ("settings", "listener_answers"):
         assert directly[1][name] is not None, name
         assert directly[1][name] == by_command[1][name], name
-    for facts in (directly[0], by_command[0]):
-        forget_times(facts)
+    for read in (directly[0], by_command[0]):
+        forget_times(read)
     assert directly[0] == by_command[0]
 
 

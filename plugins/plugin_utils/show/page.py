@@ -316,13 +316,13 @@ def _words(told: Mapping[str, Any]) -> list[str]:
     if told["survivors"] is not None:
         found.append(f"{text.number(told['survivors'])} of those before are still there on the same connection.")
     if told["replaced"]:
-        found.append(f"{text.number(told['replaced'])} had their session taken over by a new connection.")
+        found.append(f"{text.number(told['replaced'])} were replaced: a new connection took their session.")
     expected = told["expected_left"]
     if expected and None not in expected.values():
         measured, seconds = text.duration(expected["measured_seconds"]), text.duration(expected["seconds"])
         found.append(
-            f"{expected['measured_left']:g} left in {measured} before the switch. At that rate {expected['left']:.1f} "
-            f"were to leave in {seconds}, and up to {expected['at_most']:g} by chance."
+            f"{expected['measured_left']:g} left in the {measured} before the switch; by that rate up to "
+            f"{expected['at_most']:g} may leave in {seconds}, and {expected['left']:g} did."
         )
     return found
 
