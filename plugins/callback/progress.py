@@ -332,7 +332,7 @@ class CallbackModule(Default):
         text = ""
         if self._phase and self._total:
             done, width = len(self._done.get(self._phase, ())), terminal.width_of(sys.stdout)
-            text = progress.bar(self._label, done, self._total, len(self._failed), width)
+            text = progress.bar_line(self._label, done, self._total, len(self._failed), width)
         self._bottom.draw(text)
 
     def _begin(self, phase: str) -> None:

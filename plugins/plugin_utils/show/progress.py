@@ -315,7 +315,7 @@ def _counted(row: Mapping[str, int]) -> str:
     return " ".join(f"{word}={row[name]}" for name, word in _COUNTS)
 
 
-def bar(title: str, done: int, total: int, failed: int, width: int) -> str:
+def bar_line(title: str, done: int, total: int, failed: int, width: int) -> str:
     """A line of less than ``width`` characters: ``wave 3/50 [########----------------] 117 of 345 nodes, 1 failed``.
 
     Of as much as there is room for: the bar first gets shorter, then it is left out, then the line is cut.

@@ -136,8 +136,8 @@ def test_a_terminal_shows_the_same(tmp_path: Path, count: int) -> None:
     """The progress bar leaves nothing behind, whatever is printed over it."""
     written = on_terminal(tmp_path, events(count), 400)
     bars = re.findall(r"\r([^\r\n]*\[#*-*\] [\d,]+ of [\d,]+ nodes[^\r\n]*)", written)
-    assert any(bar.startswith(f"read [{'#' * 24}] {count} of {count} nodes") for bar in bars)
-    assert any(", 1 failed" in bar for bar in bars)
+    assert any(text.startswith(f"read [{'#' * 24}] {count} of {count} nodes") for text in bars)
+    assert any(", 1 failed" in text for text in bars)
     assert "\x1b" not in written
     expected = without_times(in_pipe(tmp_path, events(count)))
     # There, a command stands on a line of its own.

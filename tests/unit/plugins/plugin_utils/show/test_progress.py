@@ -284,16 +284,16 @@ def test_the_recap() -> None:
 
 
 def test_the_progress_bar() -> None:
-    assert progress.bar("wave 3/50", 0, 2345, 0, 80) == f"wave 3/50 [{'-' * 24}] 0 of 2,345 nodes"
-    assert progress.bar("stage", 10, 10, 2, 80) == f"stage [{'#' * 24}] 10 of 10 nodes, 2 failed"
-    assert progress.bar("stage", 5, 10, 0, 36) == "stage [######-------] 5 of 10 nodes"
-    assert progress.bar("stage", 5, 10, 0, 24) == "stage 5 of 10 nodes"
-    assert progress.bar("read", 5, 0, 0, 80) == "read 5 nodes"
+    assert progress.bar_line("wave 3/50", 0, 2345, 0, 80) == f"wave 3/50 [{'-' * 24}] 0 of 2,345 nodes"
+    assert progress.bar_line("stage", 10, 10, 2, 80) == f"stage [{'#' * 24}] 10 of 10 nodes, 2 failed"
+    assert progress.bar_line("stage", 5, 10, 0, 36) == "stage [######-------] 5 of 10 nodes"
+    assert progress.bar_line("stage", 5, 10, 0, 24) == "stage 5 of 10 nodes"
+    assert progress.bar_line("read", 5, 0, 0, 80) == "read 5 nodes"
 
 
 @given(done=st.integers(0, 10**6), total=st.integers(0, 10**6), failed=st.integers(0, 99), width=st.integers(0, 300))
 def test_the_progress_bar_never_fills_the_line(done: int, total: int, failed: int, width: int) -> None:
     """A terminal would go on to the next one."""
-    text = progress.bar("wave 3/50", done, total, failed, width)
+    text = progress.bar_line("wave 3/50", done, total, failed, width)
     assert len(text) <= max(0, width - 1)
     assert "#" not in text or "[" in text
