@@ -7,13 +7,22 @@ What the clients themselves saw is what the accounts, the probe, the document an
 
 from __future__ import annotations
 
+import json
 import re
+import tempfile
 from typing import Any
 
 from harness import NEW, OLD, Scenario
 
 FLEET = {"clusters": {"blue": {"hosts": ["h1", "h2"]}}}
 CLIENTS = {"churn": 5}
+#: Nothing may show them, but for the names of settings.
+_SECRETS = {
+    "emqx_upgrade_probe_username": "probe",
+    "emqx_upgrade_probe_password": "planted-password-of-the-probe",
+    "emqx_upgrade_webhook": "http://planted-user:planted-password-of-the-hook@127.0.0.1:9/events",
+    "emqx_upgrade_webhook_token": "planted-token-of-the-hook",
+}
 _FAULT = f"relup_drop_clients-{NEW}"
 
 
@@ -30,17 +39,29 @@ def converge(scenario: Scenario) -> None:
         **upgrade,
     )
     scenario.keep("after-two", {host: vars(state) for host, state in scenario.nodes().items()})
-    # All of them, those of the probe as well.
+    # All of them, those of the probe as well. Nobody listens to the events, and what is secret comes from a file.
     scenario.broker_fault("h2", _FAULT, "")
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as secrets:
+        json.dump(_SECRETS, secrets)
+        secrets.flush()
+        _upgrade_probed(scenario, secrets.name, upgrade)
+    scenario.clients()
+
+
+def _upgrade_probed(scenario: Scenario, secrets: str, upgrade: dict[str, Any]) -> None:
     scenario.playbook(
         "upgrade",
+        "-vvv",
+        "-e",
+        f"@{secrets}",
         name="all",
         emqx_upgrade_probe=True,
         emqx_upgrade_report_file=str(scenario.work / "all.report.json"),
         emqx_upgrade_report_html=str(scenario.work / "all.html"),
+        emqx_upgrade_report_junit=str(scenario.work / "all.xml"),
+        emqx_upgrade_report_metrics=str(scenario.work / "all.prom"),
         **upgrade,
     )
-    scenario.clients()
 
 
 def verify(scenario: Scenario) -> None:
@@ -74,6 +95,16 @@ def verify(scenario: Scenario) -> None:
     assert told["nodes"]["h2"]["accounting"]["cut_off"] == total - 2
     assert seen["churn"]["nodes"]["h1"]["cut"] == 0
 
+    files = [path for path in scenario.work.iterdir() if path.is_file()]
+    cookie = re.findall(r"cookie\W+(\w{6,})", scenario.host("h1").exec(["sh", "-c", _COOKIE]).stdout)
+    assert cookie
+    for path in files:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        assert "planted-" not in text, path
+        assert not [word for word in cookie if word in text], path
+    assert {"all.xml", "all.prom", "all.html", "all.log"} <= {path.name for path in files}
+    assert "127.0.0.1:9" in scenario.run_of("all").output, "that the webhook does not answer is told"
+
     for name in ("two", "all"):
         page = (scenario.work / f"{name}.html").read_text(encoding="utf-8")
         lost = scenario.kept(f"{name}.report")["totals"]["clients"]["cut_off"]
@@ -86,6 +117,7 @@ def verify(scenario: Scenario) -> None:
     scenario.require_same_processes()
 
 
+_COOKIE = "grep -rhi cookie /opt/emqx/etc /opt/emqx/data/configs /opt/emqx/releases/*/vm.args"
 #: h1 runs the new version from the first run on.
 _RESULTS = {
     "two": [("not_committed", "failed_rolled_back")],

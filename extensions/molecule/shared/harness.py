@@ -38,6 +38,7 @@ PACKAGES = ROOT / ".build" / "broker" / "packages"
 VARIANTS = ROOT / ".build" / "broker" / "variants"
 OLDEST, OLD, NEW = "4.4.17", "4.4.18", "4.4.19"
 READY_SECONDS = 60
+_LAB = [str(ROOT / "tests" / "lab" / "lab")]
 #: Short times, so that a scenario is about what happens and not about waiting.
 QUICK: Mapping[str, Any] = {
     "emqx_upgrade_packages": str(PACKAGES),
@@ -165,9 +166,10 @@ class Scenario:
         return self.finish(self.start(playbook, *options, **settings), name or playbook)
 
     def start(self, playbook: str, *options: str, **settings: Any) -> subprocess.Popen[str]:
-        """Start a playbook."""
+        """Start a playbook; one with a client probe in the lab's network, since nothing else gets there."""
+        inside = [*_LAB, "--name", self.lab_name, "run", "--"] if settings.get("emqx_upgrade_probe") else []
         return subprocess.Popen(
-            self.command(playbook, *options, **settings),
+            [*inside, *self.command(playbook, *options, **settings)],
             cwd=self.work,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -270,7 +272,7 @@ class Scenario:
         return found
 
     def _start_clients(self, busy: int, idle: int, churn: float) -> None:
-        line = [str(ROOT / "tests" / "lab" / "lab"), "--name", self.lab_name, "swarm"]
+        line = [*_LAB, "--name", self.lab_name, "swarm"]
         line += ["--busy", str(busy), "--idle", str(idle), "--qos", "1", "--rate", "5", "--drain", "8"]
         line += ["--churn", str(churn)]
         line += ["--ready-file", str(self.work / "clients.ready"), "--result", str(self.work / "clients.json")]
