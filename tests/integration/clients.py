@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
@@ -116,3 +118,46 @@ class IdleClients:
         for connection in self._sockets:
             connection.close()
         self._sockets = []
+
+
+class ComingAndGoing:
+    """Clients that come ``rate`` times a second, stay for ``stay`` seconds and leave, as long as this lasts."""
+
+    def __init__(self, network: str, address: str, port: int, rate: float = 5, stay: float = 3) -> None:
+        self._ended = threading.Event()
+        self._pause, self._most = 1 / rate, round(rate * stay)
+        self.came = 0
+        self._thread = threading.Thread(target=in_network, args=(network, lambda: self._go_on(address, port)))
+        self._thread.start()
+
+    def __enter__(self) -> ComingAndGoing:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _go_on(self, address: str, port: int) -> None:
+        there: deque[socket.socket] = deque()
+        while not self._ended.wait(self._pause):
+            self.came += 1
+            # One that the broker cuts off, or does not let in just now, is the business of who counts.
+            with contextlib.suppress(OSError):
+                there.append(socket.create_connection((address, port), 10))
+                connect = (
+                    _text("MQTT") + b"\x04\x02" + struct.pack(">H", 60) + _text(f"going-{os.getpid()}-{self.came}")
+                )
+                there[-1].sendall(b"\x10" + bytes([len(connect)]) + connect)
+            if len(there) > self._most:
+                self._leave(there.popleft(), politely=self.came % 4 != 0)
+        for connection in there:
+            self._leave(connection, politely=True)
+
+    @staticmethod
+    def _leave(connection: socket.socket, politely: bool) -> None:
+        with contextlib.suppress(OSError):
+            if politely:
+                connection.sendall(b"\xe0\x00")
+        connection.close()

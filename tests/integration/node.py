@@ -30,7 +30,7 @@ from tests.lab.labkit.errors import LabError
 from tests.lab.labkit.faults import Faults, find
 from tests.lab.labkit.procs import Process, descendants, read_process, wait_for
 
-from .clients import IdleClients
+from .clients import ComingAndGoing, IdleClients
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / ".build/collections/ansible_collections/emqx/fleet"
@@ -262,6 +262,10 @@ class Node:
             net.namespace_path(self.lab.name, net.SWITCH), self.host.address, self.host.spec.port, count
         )
         return self.clients
+
+    def clients_come_and_go(self) -> ComingAndGoing:
+        """Besides those that stay, five a second."""
+        return ComingAndGoing(net.namespace_path(self.lab.name, net.SWITCH), self.host.address, self.host.spec.port)
 
     def drop_clients(self) -> None:
         """Disconnect the idle clients."""
