@@ -45,7 +45,7 @@ def verify(scenario: Scenario) -> None:
         assert state["reserved"] is None
     status = scenario.run_of("status")
     # The last column: for how long.
-    assert len(re.findall(r"^ +\"h\d +running +ce +4\.4\.19 +4\.4\.18 .* \d+ s\"", status.output, re.MULTILINE)) == 2
+    assert len(re.findall(r"^h\d +running +ce +4\.4\.19 +4\.4\.18 .* \d+ s$", status.output, re.MULTILINE)) == 2
     commit = scenario.run_of("commit")
     assert commit.code == 0, commit.message
     scenario.require_clients_kept()

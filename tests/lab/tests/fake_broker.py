@@ -33,6 +33,7 @@ class FakeBroker:
         self.clients: dict[str, asyncio.StreamWriter] = {}
         self.port = 0
         self._server: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
         self._subscribers: dict[str, dict[str, int]] = {}
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -66,14 +67,28 @@ class FakeBroker:
         self._started.set()
         self._loop.run_forever()
         server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0.05))
+        self._loop.run_until_complete(self._end())
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
+    async def _end(self) -> None:
+        """Leave no connection open, also none that was only just accepted."""
+        await asyncio.sleep(0.05)
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        while any(not writer.transport.is_closing() for writer in self._writers):
+            await asyncio.sleep(0)
+        # The transport closes its socket in the turn after that.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         name, ended = "", "closed"
+        self._writers.append(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             while True:
                 head = (await reader.readexactly(1))[0]

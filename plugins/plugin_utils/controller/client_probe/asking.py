@@ -229,11 +229,14 @@ def _connected(place: Path, timeout: float | None) -> Iterator[socket.socket]:
         except FileNotFoundError:
             raise ProbeError("There is no client probe of this run any more, or there never was one.") from None
         except OSError as error:
-            said = _tail(place)
-            raise ProbeError(
-                f"The client probe has ended{f', and its last word was: {said}' if said else f' ({error.strerror})'}."
-            ) from None
+            raise _ended(place, error) from None
         yield connection
+
+
+def _ended(place: Path, error: OSError) -> ProbeError:
+    said = _tail(place)
+    why = f", and its last word was: {said}" if said else f" ({error.strerror})"
+    return ProbeError(f"The client probe has ended{why}.")
 
 
 def _ask(place: Path, question: Mapping[str, Any], timeout: float | None = _ANSWER_SECONDS) -> dict[str, Any]:
@@ -245,6 +248,9 @@ def _ask(place: Path, question: Mapping[str, Any], timeout: float | None = _ANSW
                 said += part
         except TimeoutError:
             raise ProbeError(f"The client probe did not answer within {timeout:g} s.") from None
+        except ConnectionError as error:
+            # It ended with our question in its hands.
+            raise _ended(place, error) from None
         except OSError as error:
             raise ProbeError(f"The client probe did not answer: {error.strerror}.") from None
     try:

@@ -633,7 +633,7 @@ def test_no_complaint_tells_a_password(name: str) -> None:
 )
 def test_no_complaint_about_a_password_tells_it(value: Any) -> None:
     said = complaint("probe_password", value)
-    assert said.startswith("emqx_upgrade_probe_password is '********'")
+    assert said.startswith("emqx_upgrade_probe_password is ********")
     assert "s3cret" not in said
 
 

@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -28,9 +29,10 @@ import pytest
 from ansible import constants
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.client_probe import asking
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.client_probe.asking import NodeProbe, ProbeError
-from ansible_collections.emqx.fleet.tests.lab.tests.fake_broker import FakeBroker
 
-ROOT = Path(__file__).resolve().parents[5]
+from tests.lab.tests.fake_broker import FakeBroker
+
+ROOT = Path(__file__).resolve().parents[3]
 ID = "run-1"
 SECRET = "s3cret-of-the-probe"
 #: Much longer than anything here takes; a bound for what does not happen at all.
@@ -347,11 +349,11 @@ def test_where_it_was_killed_the_last_state_is_told(broker: FakeBroker, place: P
     os.kill(process, signal.SIGKILL)
     until(lambda: not processes(place))
     (check,) = NodeProbe(ID, "h1").checks([])
-    assert check.message == (
-        "The client probe cannot tell what clients noticed: The client probe has ended (Connection refused)."
-    )
+    # By the instant at which it is asked: its end of the connection is gone, or goes with it.
+    ended = r"The client probe has ended \((Connection refused|Connection reset by peer|Broken pipe)\)\."
+    assert re.fullmatch(f"The client probe cannot tell what clients noticed: {ended}", check.message)
     result = asking.stop(ID)
-    assert result["error"] == "The client probe has ended (Connection refused)."
+    assert re.fullmatch(ended, result["error"])
     assert result["nodes"]["h1"]["received"] > 0
     assert result["ended"] is None
 
