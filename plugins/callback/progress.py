@@ -57,7 +57,17 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.show import progress
 _COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 _OWN = tuple(os.path.join(_COLLECTION, folder, "") for folder in ("roles", "playbooks"))
 #: Tasks that end the run when they fail, for whatever host they ran.
-_ENDS = ("emqx_settings", "emqx_plan", "emqx_decide", "emqx_report", "emqx_status", "emqx_cleanup", "emqx_show", "fail")
+_ENDS = (
+    "emqx_settings",
+    "emqx_plan",
+    "emqx_decide",
+    "emqx_report",
+    "emqx_status",
+    "emqx_cleanup",
+    "emqx_show",
+    "emqx_probe",
+    "fail",
+)
 _COLORS = {
     "ok": constants.COLOR_OK,
     "changed": constants.COLOR_CHANGED,

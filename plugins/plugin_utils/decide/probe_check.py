@@ -40,10 +40,10 @@ def hosts(plan: Plan) -> list[str]:
     return [host for host, node in plan["nodes"].items() if node["action"] in ("upgrade", "commit")]
 
 
-def port(facts: Mapping[str, Any], tls: bool) -> int:
+def port(facts: Mapping[str, Any], tls: bool, local: bool = False) -> int:
     """The port of the node's MQTT listener, the one for clients from outside if there are several.
 
-    Where the node has none that other machines reach: 1883, with TLS 8883.
+    Where the node has none that other machines reach, or with ``local`` none at all: 1883, with TLS 8883.
     """
     found = []
     for listener in facts.get("listeners") or ():
@@ -53,7 +53,7 @@ def port(facts: Mapping[str, Any], tls: bool) -> int:
             continue
         inside = not _is_open(str(listener["listen_on"]))
         found.append((inside or "internal" in words, "external" not in words, target[1]))
-    reachable = [row for row in sorted(found) if not row[0]]
+    reachable = [row for row in sorted(found) if local or not row[0]]
     return reachable[0][2] if reachable else DEFAULT_TLS_PORT if tls else DEFAULT_PORT
 
 
@@ -61,9 +61,10 @@ def order(settings: Mapping[str, Any], facts: Mapping[str, Any], address_of_host
     """What the probe is told of a node of a run, by the host's settings; see ``client_probe.asking.start``."""
     tls = bool(settings["probe_tls"])
     files = {name: settings[f"probe_{name}"] for name in ("ca_file", "cert_file", "key_file", "validate_certs")}
+    host = settings["probe_address"] or address_of_host
     return {
-        "host": settings["probe_address"] or address_of_host,
-        "port": settings["probe_port"] or port(facts, tls),
+        "host": host,
+        "port": settings["probe_port"] or port(facts, tls, local=not _is_open(f"{host}:0")),
         "clients": settings["probe_clients"],
         "username": settings["probe_username"],
         "password": password,

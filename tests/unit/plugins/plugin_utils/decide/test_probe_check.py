@@ -131,6 +131,15 @@ def test_the_port_is_that_of_the_nodes_listener_for_others(facts: Any, port: int
     assert (probe_check.port(facts, tls=False), probe_check.port(facts, tls=True)) == (port, tls_port)
 
 
+@pytest.mark.parametrize(("address", "port"), [("127.0.0.1", 11883), ("localhost", 11883), ("10.0.0.11", 1883)])
+def test_a_listener_for_the_machine_itself_is_for_a_probe_on_it(address: str, port: int) -> None:
+    facts = {"listeners": [{"protocol": "mqtt:tcp", "listen_on": "127.0.0.1:11883"}]}
+    settings = dict.fromkeys(
+        ("probe_tls", "probe_port", "probe_address", "probe_clients", "probe_username", "probe_ca_file")
+    ) | dict.fromkeys(("probe_cert_file", "probe_key_file", "probe_validate_certs"))
+    assert probe_check.order(settings, facts, address, "")["port"] == port
+
+
 SETTINGS: dict[str, Any] = {
     "probe_address": "",
     "probe_port": 0,
