@@ -63,6 +63,8 @@ def tasks(folder: Path) -> dict[str, dict[str, Any]]:
         "emqx_calls check": {"emqx.fleet.emqx_calls": {**node, "identity": "3", "row": row}, "check_mode": True},
         "emqx_evidence well": {"emqx.fleet.emqx_evidence": {**node, "note": "it failed"}},
         "emqx_evidence absent": {"emqx.fleet.emqx_evidence": absent},
+        "emqx_probe well": {"emqx.fleet.emqx_probe": {"state": "stopped", "id": "none"}},
+        "emqx_probe fails": {"emqx.fleet.emqx_probe": {"state": "read", "id": "none"}},
         "emqx_show well": {"emqx.fleet.emqx_show": {"text": ["a, b", "c"]}},
         "emqx_show fails": {"emqx.fleet.emqx_show": {"text": "a, b\nc", "fail": True}},
     }
