@@ -92,10 +92,8 @@ def why_incomparable(before: Optional[Mapping[str, Any]], now: Optional[Mapping[
 
 def cut_off(before: Optional[Mapping[str, Any]], now: Optional[Mapping[str, Any]]) -> Optional[int]:
     """How many clients were cut off between two books, at least; None where they do not tell."""
-    if why_incomparable(before, now) is not None:
+    if before is None or now is None or why_incomparable(before, now) is not None:
         return None
-    assert before is not None
-    assert now is not None
     lost = [before[name][0] - now[name][1] for name in ("session_balance", "connection_balance")]
     return max([0] + lost)
 

@@ -21,6 +21,8 @@ COOKIE = "emqxsecretcookie"
 VERSION = re.compile(r"-(4\.\d+\.\d+)-")
 # Where install_upgrade.escript unpacks; part of the contract.
 UNTAR = Path("/tmp")
+#: How long a command of another test is waited for.
+OTHERS_SECONDS = 60
 
 
 def build(out: Path = OUT) -> Path:
@@ -134,7 +136,13 @@ class Broker:
             self.calls.append((begun, time.time_ns()))
 
     def clean_tmp(self) -> None:
-        """Remove what our commands left in /tmp: nothing of another time, nothing that a process works in."""
+        """Remove what our commands left in /tmp: nothing of another time, nothing that a process works in.
+
+        A command of another test may have made its own at the same time, and is in none of them all the while.
+        """
+        deadline = time.monotonic() + OTHERS_SECONDS
+        while self._others_work() and time.monotonic() < deadline:
+            time.sleep(0.1)
         in_use = set()
         for link in Path("/proc").glob("[0-9]*/cwd"):
             with contextlib.suppress(OSError):
@@ -144,6 +152,17 @@ class Broker:
             ours = number.isdigit() and any(begun <= int(number) <= ended for begun, ended in self.calls)
             if ours and not any(path == p or path in p.parents for p in in_use):
                 shutil.rmtree(path, ignore_errors=True)
+
+    def _others_work(self) -> bool:
+        """Whether a command that unpacks is at work in this very /tmp for another broker."""
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (process / "cmdline").read_bytes()
+                if b"install_upgrade.escript" in words and str(self.home).encode() not in words:
+                    here = Path("/proc/self/ns/mnt").readlink()
+                    if (process / "ns/mnt").readlink() == here:
+                        return True
+        return False
 
     def emqx(self, *args: str, timeout: float = 330) -> subprocess.CompletedProcess[str]:
         return self._run("emqx", args, timeout)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.emqx.fleet.plugins.module_utils import asking, probe
-from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS
+from ansible_collections.emqx.fleet.plugins.module_utils.clients import COUNTERS, unknown_books
 from ansible_collections.emqx.fleet.plugins.module_utils.probe import Probe
 
 pytestmark = pytest.mark.skipif(not shutil.which("erlc"), reason="Erlang is not installed")
@@ -159,6 +159,7 @@ def test_every_fact(beams: Path) -> None:
             "connections": 19,
             "connection_counts": {"live_connections.count": 19, "connections.count": 20},
             "sessions": 21,
+            "client_books": unknown_books("it did not tell its counters"),
         }
     ]
     assert found.plugins == [{"name": "emqx_retainer", "active": True}, {"name": "emqx_sn", "active": False}]

@@ -67,10 +67,8 @@ class Watch:
 
     def _expected(self, now: Facts) -> tuple[dict[str, Any] | None, int | None]:
         was, books = self._previous.get("client_books"), now.get("client_books")
-        if self._measured is None or clients.why_incomparable(was, books) is not None:
+        if self._measured is None or not was or not books or clients.why_incomparable(was, books) is not None:
             return None, None
-        assert was is not None
-        assert books is not None
         seconds, left = float(books["time"]) - float(was["time"]), int(books["left"]) - int(was["left"])
         if seconds <= 0:
             return None, None
@@ -134,10 +132,8 @@ def _rate(measured: Facts | None, before: Facts) -> tuple[float, int] | None:
     if measured is None:
         return None
     was, now = measured.get("client_books"), before.get("client_books")
-    if clients.why_incomparable(was, now) is not None:
+    if not was or not now or clients.why_incomparable(was, now) is not None:
         return None
-    assert was is not None
-    assert now is not None
     seconds = float(now["time"]) - float(was["time"])
     return (seconds, int(now["left"]) - int(was["left"])) if seconds > 0 else None
 
@@ -146,7 +142,7 @@ def _account(before: Facts, now: Facts) -> dict[str, Any]:
     """Of a node, or of a member of a cluster, whose facts have the same keys where it matters."""
     was, books = before.get("client_books"), now.get("client_books")
     lost = clients.cut_off(was, books)
-    if lost is None:
+    if lost is None or not was or not books:
         had, has = clients.comparable(before, now)
         return {
             "told_by": "counts",
@@ -159,8 +155,6 @@ def _account(before: Facts, now: Facts) -> dict[str, Any]:
             "replaced": None,
             "cut_off": None if had is None or has is None else max(0, had - has),
         }
-    assert was is not None
-    assert books is not None
     came, left = books["came"] - was["came"], books["left"] - was["left"]
     return {
         "told_by": "books",

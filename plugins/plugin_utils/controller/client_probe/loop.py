@@ -174,8 +174,7 @@ class Client:
 
     def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
-        if refused:
-            assert self.incoming is not None
+        if refused and self.incoming is not None:
             self.reason = f"the broker refused its subscription to {self.incoming[0]}: {', '.join(refused)}"
             return
         self._is_ready()
@@ -337,13 +336,13 @@ class Probe:
 
     def close(self, keep: bool) -> None:
         """End what is still there; with ``keep`` the directory stays, for whoever asks why."""
-        assert self._pool is not None
         for client in self.clients:
             client.leave()
         end = time.monotonic() + _LEAVE_SECONDS
         while any(client.wire.want_write() for client in self.clients) and time.monotonic() < end:
             self.turn()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
         self._listener.close()
         if keep:
             self._write_now()

@@ -81,8 +81,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return found
 
 
-def run(variables: Mapping[str, Any] = ALONE, check_mode: bool = False, **options: Any) -> dict[str, Any]:
-    return run_action(emqx_probe, dict(variables), check_mode, **options)
+def run(variables: Mapping[str, Any] | None = None, check_mode: bool = False, **options: Any) -> dict[str, Any]:
+    return run_action(emqx_probe, dict(ALONE if variables is None else variables), check_mode, **options)
 
 
 # By itself
