@@ -243,7 +243,7 @@ def test_who_is_cut_off_before_it_leaves_is_told(broker: FakeBroker, tmp_path: P
 
 
 def test_who_is_refused_never_came(broker: FakeBroker, tmp_path: Path) -> None:
-    broker.refuse = lambda name: "-n2-churn-" in name
+    broker.refuse = lambda name: 5 * ("-n2-churn-" in name)
     run = Run(broker, tmp_path, "--busy", "1", "--idle", "1", "--churn", "20", "--churn-stay", "0.2")
     run.wait_visits("churn", "refused", 5)
     run.wait_visits("churn", "left", 5)
