@@ -63,7 +63,7 @@ def test_ctrl_c_leaves_nothing_behind() -> None:
     with subprocess.Popen(DEMO, stdout=subprocess.PIPE, text=True, start_new_session=True) as demo:
         assert demo.stdout is not None
         for line in demo.stdout:
-            if line.startswith("PLAY ["):
+            if line.startswith("[read]"):
                 break
         time.sleep(2)
         os.killpg(demo.pid, signal.SIGINT)

@@ -152,10 +152,12 @@ def alive(group: int) -> List[int]:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_changing_command_is_left_to_its_work(root: Path) -> None:
-    command = script(root, "echo begun; sleep 0.5; echo done > {0}/done".format(root), timeout=0.2)
+    waits = "echo begun; while ! [ -e {0}/enough ]; do sleep 0.05; done; echo done > {0}/done".format(root)
+    command = script(root, waits, timeout=0.5)
     result = command.change("install", "4.4.19")
     assert (result.rc, result.stdout) == (None, "begun\n")
     assert alive(result.pid)
+    (root / "enough").touch()
     deadline = time.time() + 10
     while alive(result.pid) and time.time() < deadline:
         time.sleep(0.02)
