@@ -72,19 +72,20 @@ class FakeBroker:
         self._loop.close()
 
     async def _end(self) -> None:
-        """Leave no connection open, also none that was only just accepted."""
-        await asyncio.sleep(0.05)
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        """Leave no connection open, also none that was only just accepted and is in nobody's hands yet."""
+        for _turn in range(200):
+            for writer in self._writers:
+                writer.transport.abort()
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            if not tasks:
+                break
+            await asyncio.sleep(0.01)
         for task in tasks:
+            # A TLS handshake that the client does not go on with.
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for writer in self._writers:
-            writer.transport.abort()
-        while any(not writer.transport.is_closing() for writer in self._writers):
-            await asyncio.sleep(0)
-        # The transport closes its socket in the turn after that.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        # A transport closes its socket in the turn after that.
+        await asyncio.sleep(0.01)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         name, ended = "", "closed"
