@@ -13,6 +13,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.client_probe import asking
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles, next_commands
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import probe_check
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import is_failed
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import custom_stats, report
 
 _OPTIONS = {
@@ -32,16 +34,13 @@ class ActionModule(ActionBase):
         state = RunState(task_vars or {})
         try:
             outcomes = state.outcomes()
-            built = report.build(
-                state.plan,
-                outcomes,
-                state.rules(),
-                next_commands(),
-                state.problems() + options["problems"],
-                state.lost(),
-            )
-            files = ReportFiles(state.settings, task_vars or {}, state.started)
             probe = asking.stop(state.run_id) if state.is_probed else None
+            problems = state.problems() + options["problems"]
+            if probe:
+                failed = [host for host, outcome in outcomes.items() if is_failed(outcome)]
+                problems += probe_check.at_the_end(probe, failed, state.settings.get("accept") or ())
+            built = report.build(state.plan, outcomes, state.rules(), next_commands(), problems, state.lost())
+            files = ReportFiles(state.settings, task_vars or {}, state.started)
             told = files.finish(built, state.plan, outcomes, probe, keep=not self._task.check_mode)
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from None

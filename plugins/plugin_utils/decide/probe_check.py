@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -146,6 +146,28 @@ def _noticed(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[st
         )
     actual = f"{disconnected} disconnects, {max(lost, 0)} lost, {now['connected']} of {now['clients']} connected"
     return problems, actual
+
+
+def at_the_end(probe: Mapping[str, Any], failed: Collection[str], accepted: Sequence[str] = ()) -> list[str]:
+    """What the probe noticed that no check told of, as sentences, such as after the last look at a node.
+
+    ``probe``: its result, as the report has it. ``failed``: hosts whose own failure is told anyway.
+    """
+    if "probe" in accepted:
+        return []
+    found = []
+    if probe.get("error"):
+        found.append(f"The client probe cannot tell what clients noticed until the end: {probe['error']}")
+    for host, row in probe["nodes"].items():
+        if host in failed:
+            continue
+        if row["disconnects"]:
+            found.append(f"Clients of the probe lost their connection to {host} {_times(len(row['disconnects']))}.")
+        if row["lost"] > 0:
+            found.append(
+                f"{host} acknowledged {_messages(row['lost'])} of the probe that never came to the subscriber."
+            )
+    return found
 
 
 def without_internal(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

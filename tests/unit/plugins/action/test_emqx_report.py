@@ -220,3 +220,11 @@ def test_options_that_make_no_sense() -> None:
     with pytest.raises(AnsibleActionFail) as raised:
         run_action(emqx_report, make_variables(), file="x")
     assert "Unsupported parameters for (emqx_report) module: file" in str(raised.value)
+
+
+def test_a_probe_that_noticed_something_after_the_last_look_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {"a1": {"disconnects": [{"at": 1.0, "client": "idle-1", "reason": "x"}], "lost": 0}}
+    monkeypatch.setattr(emqx_report.asking, "stop", lambda _id: {"id": "run-1", "error": None, "nodes": rows})
+    result = run(WELL, variables={REGISTERS["planned"]: {"plan": PLAN, "probed": True}})
+    assert result["message"].startswith("Clients of the probe lost their connection to a1 once.")
+    assert (result["report"]["ok"], result["report"]["verdict"]) == (False, "failed")

@@ -214,3 +214,21 @@ def test_a_run_begins_only_where_all_clients_are_there() -> None:
 def test_the_report_has_nothing_that_is_for_the_check_alone() -> None:
     (found,) = probe_check.without_internal({"h1": row()}).values()
     assert set(row()) - set(found) == {"disconnected", "answered"}
+
+
+@pytest.mark.parametrize(
+    ("row", "error", "failed", "accepted", "told"),
+    [
+        ({}, None, [], [], []),
+        ({"lost": 2}, None, [], [], ["b1 acknowledged 2 messages of the probe that never came to the subscriber."]),
+        ({"disconnects": [{"at": 1}]}, None, [], [], ["Clients of the probe lost their connection to b1 once."]),
+        ({"disconnects": [{"at": 1}], "lost": 1}, None, ["b1"], [], []),
+        ({"disconnects": [{"at": 1}], "lost": 1}, "It died.", ["b1"], ["probe"], []),
+        ({}, "It died.", ["b1"], [], ["The client probe cannot tell what clients noticed until the end: It died."]),
+    ],
+)
+def test_what_is_noticed_after_the_last_look_is_told(
+    row: Any, error: str | None, failed: list[str], accepted: list[str], told: list[str]
+) -> None:
+    probe = {"error": error, "nodes": {"b1": {"disconnects": [], "lost": 0, **row}}}
+    assert probe_check.at_the_end(probe, failed, accepted) == told
