@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".build/stages"
 DURATIONS = ROOT / ".build/durations"
 SLOWEST = 10
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stage(NamedTuple):
@@ -59,6 +60,7 @@ class Stages:
     def __init__(self, names: list[str], lanes: int, alone: frozenset[str], keep_going: bool) -> None:
         self.names, self.lanes, self.alone, self.keep_going = names, lanes, alone, keep_going
         self.interrupted = False
+        self._passed_on: int | None = None
         self._waiting = list(enumerate(names))
         self._running: dict[int, Running] = {}
         self._done: dict[int, Stage] = {}
@@ -81,7 +83,13 @@ class Stages:
     def _begin_what_can(self) -> None:
         while self._waiting and self._may_begin(self._waiting[0][1]):
             place, name = self._waiting.pop(0)
-            self._running[place] = self._begin(name)
+            running = self._begin(name)
+            # A signal that came since the process began found nobody to be passed on to; from here on it does.
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            self._running[place] = running
+            if self._passed_on is not None:
+                running.process.send_signal(self._passed_on)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _may_begin(self, name: str) -> bool:
         if self.interrupted or not (self.keep_going or all(done.outcome == "passed" for done in self._done.values())):
@@ -121,10 +129,11 @@ class Stages:
         def note(number: int, _frame: FrameType | None) -> None:
             self.interrupted = True
             if number != signal.SIGINT:
+                self._passed_on = number
                 for running in self._running.values():
                     running.process.send_signal(number)
 
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        before = {number: signal.signal(number, note) for number in SIGNALS}
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 # Copyright (c) 2026 emqx.fleet contributors
 """What `make test` says of its stages: a failure is never a success, and the counts come last."""
 
+import importlib.util
 import json
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +33,7 @@ late:
 other-slow: slow
 \t@true
 slow:
-\t@trap 'kill $$!; echo cleaned up; exit 1' TERM INT; echo started; sleep 60 & wait
+\t@trap 'kill $$!; echo cleaned up; exit 1' TERM INT; sleep 60 >/dev/null 2>&1 & echo started; wait
 """
 
 
@@ -143,6 +145,31 @@ def test_interruption_reaches_every_lane(stages: list[str]) -> None:
     assert process.returncode == 1
     assert output.count("cleaned up") == 2
     assert output.splitlines()[-1] == "0 passed, 2 failed"
+
+
+def test_an_interruption_reaches_a_target_that_has_just_begun(
+    stages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come when the target runs and its process is not noted yet."""
+    specification = importlib.util.spec_from_file_location("stages_here", stages[1])
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    module.LOGS.mkdir()
+    begin = module.Stages._begin
+
+    def begin_and_be_interrupted(self: Any, name: str) -> Any:
+        running = begin(self, name)
+        while "started" not in (tmp_path / f".build/stages/{name}.log").read_text():
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGTERM)
+        return running
+
+    monkeypatch.setattr(module.Stages, "_begin", begin_and_be_interrupted)
+    done = module.Stages(["slow", "good"], 2, frozenset(), False).run()
+    assert [(stage.name, stage.outcome) for stage in done] == [("slow", "interrupted"), ("good", "not run")]
+    assert "cleaned up" in (tmp_path / ".build/stages/slow.log").read_text()
 
 
 def test_the_slowest_tests_are_told(stages: list[str]) -> None:
