@@ -77,9 +77,8 @@ class ActionModule(ActionBase):
             return []
         longest = int(float(settings["lease_seconds"])) // _WAIT_OF_LEASE
         if phase == "soak":
-            seconds = (
-                int(settings["soak_seconds"]) if "switch" in rules.parts and state.plan["purpose"] == "upgrade" else 0
-            )
+            soaks = "soak" in rules.parts and state.plan["purpose"] == "upgrade"
+            seconds = int(settings["soak_seconds"]) if soaks else 0
             rounds = outcomes.rounds(seconds, int(settings["soak_interval"]), longest)
             return outcomes.watches(rounds, len(state.plan["nodes"]) <= state.forks)
         if phase == "switch" and decision["wave"] < len(state.plan["waves"]):

@@ -14,12 +14,13 @@ from typing import Any, BinaryIO, cast
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import package_sources, runs
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import job, package_sources, runs
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import WEBHOOK_FAILED, ReportFiles
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import RunState
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import probe_check
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.gates import DEFAULT_MAX_CLOCK_SKEW
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import PlanError, PlanOptions, build_plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.waves import PARTS
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Purpose
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import custom_stats, plan_table
 
@@ -36,6 +37,7 @@ _OPTIONS = {
     "wave_size": {"type": "str", "default": "0"},
     "canary": {"type": "raw", "default": "1"},
     "coordinators": {"type": "list", "elements": "str", "default": []},
+    "waves": {"type": "str", "choices": list(PARTS), "default": "all"},
     "run_id": {"type": "str"},
     "max_clock_skew": {"type": "float", "default": DEFAULT_MAX_CLOCK_SKEW},
     "settings": {"type": "dict"},
@@ -63,7 +65,9 @@ class ActionModule(ActionBase):
         forks = variables.get("ansible_forks")
         try:
             packages = package_sources.load(
-                settings["packages"] if purpose == "upgrade" else [],
+                settings["packages"]
+                if purpose == "upgrade" and self._needs_packages(state, options["purpose"])
+                else [],
                 os.getcwd(),
                 options["download_dir"],
                 lambda url: cast(BinaryIO, open_url(url, timeout=60)),
@@ -87,27 +91,43 @@ class ActionModule(ActionBase):
                     forks=int(forks) if forks else None,
                     max_clock_skew=settings["max_clock_skew"],
                     package_source=settings["package_source"],
+                    waves=settings["waves"] if purpose == "upgrade" else "all",
                 ),
             )
             if plan["feasible"]:
                 package_sources.complete_digests(plan)
         except (PlanError, package_sources.SourceError) as error:
+            message = job.worded(str(error), variables)
             if not self._task.check_mode:
-                files.refuse(state.parts(), str(error))
-            raise AnsibleActionFail(str(error)) from None
-        message = plan_table.refusal(plan)
+                files.refuse(state.parts(), message)
+            raise AnsibleActionFail(message) from None
+        message = job.worded(plan_table.refusal(plan), variables)
         if not self._task.check_mode:
             told = files.begin(plan, state.rules(), "" if plan["feasible"] else message)
+            if plan["feasible"] and options["purpose"] == "plan" and settings["run_id"]:
+                result["ansible_stats"] = custom_stats.of_plan(run_id)
             if told and not plan["feasible"]:
-                result["ansible_stats"] = custom_stats.result(told, str(checked.get("report_file") or ""))
+                result["ansible_stats"] = custom_stats.result(
+                    told, str(checked.get("report_file") or ""), job.part(variables)
+                )
             if files.webhook_failed:
                 result[WEBHOOK_FAILED] = True
         plain = not checked.get("hooks") and not checked.get("pause_seconds")
         probed = not self._task.check_mode and probe_check.is_asked_for(plan, checked, RunState(variables).parts())
         result.update(
-            changed=False, plan=plan, table=plan_table.lines(plan), msg=message, plain_waves=plain, probed=probed
+            changed=False,
+            plan=plan,
+            table=[job.worded(line, variables) for line in plan_table.lines(plan)],
+            msg=message,
+            plain_waves=plain,
+            probed=probed,
         )
         return result
+
+    @staticmethod
+    def _needs_packages(state: RunState, purpose: str) -> bool:
+        """A job that only watches or commits finds on the nodes what it needs."""
+        return purpose == "plan" or bool({"stage", "switch"} & set(state.parts()))
 
     def _facts(self, name: str, variables: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """The facts of every host of the play; without a state for a host that could not be read."""

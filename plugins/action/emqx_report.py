@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import job
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.client_probe import asking
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles, next_commands
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
@@ -39,13 +40,18 @@ class ActionModule(ActionBase):
             if probe:
                 failed = [host for host, outcome in outcomes.items() if is_failed(outcome)]
                 problems += probe_check.at_the_end(probe, failed, state.settings.get("accept") or ())
-            built = report.build(state.plan, outcomes, state.rules(), next_commands(), problems, state.lost())
+            built = report.build(
+                state.plan, outcomes, state.rules(), next_commands(task_vars or {}), problems, state.lost()
+            )
+            built["message"] = job.worded(built["message"], task_vars or {})
             files = ReportFiles(state.settings, task_vars or {}, state.started)
             told = files.finish(built, state.plan, outcomes, probe, keep=not self._task.check_mode)
         except NoPlanError as error:
             raise AnsibleActionFail(str(error)) from None
         if not self._task.check_mode:
             # What ansible.builtin.set_stats returns; Ansible sets it for any task that did not fail.
-            result["ansible_stats"] = custom_stats.result(told, str(state.settings.get("report_file") or ""))
+            result["ansible_stats"] = custom_stats.result(
+                told, str(state.settings.get("report_file") or ""), job.part(task_vars or {})
+            )
         result.update(changed=False, table=told["table"], message=told["message"], final=told["final"], report=told)
         return result

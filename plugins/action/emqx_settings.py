@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import sys
@@ -22,6 +23,7 @@ from ansible_collections.emqx.fleet.plugins.module_utils.secrets import masked, 
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import hooks as hook_files
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import (
     host_variables,
+    job,
     setting_files,
     terminal,
 )
@@ -34,7 +36,11 @@ _OPTIONS = {"purpose": {"type": "str", "choices": list(settings.PURPOSES), "defa
 _ARGUMENT_SPECS = Path(__file__).resolve().parents[2] / "roles/emqx_upgrade/meta/argument_specs.yml"
 #: Purposes that bring packages to nodes, choose canaries and run hooks.
 _ROLL_OUT = ("upgrade", "plan")
+#: Purposes that change nodes.
+_CHANGES = ("upgrade", "rollback", "commit", "cleanup")
 _PROBE_FILES = ("probe_ca_file", "probe_cert_file", "probe_key_file")
+#: Parts that bring packages to nodes, or go the way that packages tell.
+_NEED_PACKAGES = frozenset({"stage", "switch"})
 _REPORT = ("upgrade", "plan", "rollback", "commit")
 #: Settings that name a file for a report.
 _REPORTS = ("report_file", "report_html", "report_junit", "report_metrics")
@@ -57,15 +63,18 @@ class ActionModule(ActionBase):
         hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
         values = host_variables.of_hosts(hosts, settings.PREFIX, names, self._task, variables, self._loader)
         read = settings.read(dict(values), options, arguments["purpose"])
-        self._canary(read, arguments["purpose"], variables)
-        self._files(read, arguments["purpose"], variables)
-        self._probe(read, arguments["purpose"])
-        for warning in read.warnings:
-            Display().warning(warning)
         run, skip = variables.get("ansible_run_tags") or ("all",), variables.get("ansible_skip_tags") or ()
         own = set(self._task.tags) - {"always", *tags.PHASES}
         phases = ["plan"] if arguments["purpose"] == "plan" else tags.chosen(run, skip, own)
-        message = read.problems.message()
+        if arguments["purpose"] == "upgrade":
+            self._phases(read, phases)
+        self._job(read, arguments["purpose"], phases, variables)
+        self._canary(read, arguments["purpose"], variables)
+        self._files(read, arguments["purpose"], phases, variables)
+        self._probe(read, arguments["purpose"])
+        for warning in read.warnings:
+            Display().warning(warning)
+        message = job.worded(read.problems.message(), variables)
         if message:
             if arguments["purpose"] in _REPORT and not self._task.check_mode:
                 files = ReportFiles({name: _of_all(read, name) for name in (*_REPORTS, *_TOLD)}, variables, started)
@@ -81,6 +90,42 @@ class ActionModule(ActionBase):
             # Ansible shows the result with -v, and keeps it in files of facts and logs of jobs.
             result["_ansible_no_log"] = True
         return result
+
+    def _job(self, read: settings.Read, purpose: str, phases: list[str], variables: Mapping[str, Any]) -> None:
+        """Let a job of AWX go on with the run of its workflow, and refuse one that sees a slice of the fleet only."""
+        template = job.slice_of(variables)
+        if template and purpose in _CHANGES:
+            read.problems.add(
+                f"This job is a slice of the job template {template}, so that it sees a part of each cluster alone; "
+                "expected is one job for all nodes of a cluster. Set the template's job slicing to 1; emqx.fleet.split "
+                "parts a large fleet by whole clusters. (A workflow template must not have the name of its job "
+                "template: that is how slices are known.)"
+            )
+        if purpose not in (*_REPORT, "report") or _of_all(read, "run_id") is None:
+            return
+        # A run that does all of it in one job has nothing to hand on.
+        if purpose != "upgrade" or phases != list(settings.PARTS):
+            _put(read, "run_id", _of_all(read, "run_id") or job.run_of_workflow(variables))
+        run_id, take_over = _of_all(read, "run_id"), _of_all(read, "take_over")
+        if run_id and take_over is not None and job.is_relaunched(variables):
+            _put(read, "take_over", list(dict.fromkeys([*take_over, run_id])))
+
+    def _phases(self, read: settings.Read, phases: list[str]) -> None:
+        """Leave those that the setting names of the parts that the tags left."""
+        wanted = _of_all(read, "phases")
+        if wanted is None:
+            return
+        left = [phase for phase in phases if phase in wanted]
+        if left == ["plan"] and wanted != ["plan"] and phases != ["plan"]:
+            read.problems.add(
+                settings.Problem(
+                    "phases",
+                    f"is {settings.shown(','.join(wanted))}, of which the tags of the command leave nothing",
+                    "are parts that its tags leave as well",
+                    "Give one of the two.",
+                )
+            )
+        phases[:] = left
 
     def _canary(self, read: settings.Read, purpose: str, variables: Mapping[str, Any]) -> None:
         """Put the hosts into the place of a host pattern."""
@@ -107,11 +152,11 @@ class ActionModule(ActionBase):
             )
         )
 
-    def _files(self, read: settings.Read, purpose: str, variables: Mapping[str, Any]) -> None:
+    def _files(self, read: settings.Read, purpose: str, phases: list[str], variables: Mapping[str, Any]) -> None:
         """Look at the files that settings name, as far as the purpose needs them, and make their paths absolute."""
         base = os.getcwd()
         sources = _of_all(read, "packages")
-        if sources and purpose in _ROLL_OUT:
+        if sources and purpose in _ROLL_OUT and (purpose == "plan" or _NEED_PACKAGES.intersection(phases)):
             for problem in setting_files.packages(sources, base):
                 read.problems.add(problem)
         for name in _REPORTS:
@@ -120,7 +165,7 @@ class ActionModule(ActionBase):
                 continue
             path, problems = setting_files.report(name, report, base)
             _put(read, name, path)
-            written = purpose in _REPORT or (purpose == "status" and name == "report_html")
+            written = purpose in (*_REPORT, "report") or (purpose == "status" and name == "report_html")
             for problem in problems if written else ():
                 read.problems.add(problem)
         hooks = _of_all(read, "hooks")
@@ -199,7 +244,7 @@ def _of_all(read: settings.Read, name: str) -> Any:
 def _put(read: settings.Read, name: str, value: Any) -> None:
     for found in read.settings.values():
         if name in found:
-            found[name] = value.copy() if isinstance(value, dict) else value
+            found[name] = copy.copy(value)
 
 
 def _folders(variables: Mapping[str, Any]) -> Iterable[str]:

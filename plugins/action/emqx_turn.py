@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import reading, runs
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import job, reading, reservation, runs
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.client_probe.asking import NodeProbe
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.remote import Node
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.run_state import NoPlanError, RunState
@@ -34,6 +34,7 @@ _OPTIONS = {
             "hook_failed",
             "end",
             "preview",
+            "give_up",
         ],
         "required": True,
     },
@@ -59,6 +60,9 @@ class ActionModule(ActionBase):
             verification = options["purpose"] in ("commit", "rollback")
             reader = Node(self, variables, state.settings)
             result.update(reading.read(reader, verification), remote_executions=reader.executions)
+            return result
+        if options["phase"] == "give_up":
+            result.update(self._give_up(state, variables))
             return result
         node: Node | None = None
         turn: Turn | None = None
@@ -99,8 +103,21 @@ class ActionModule(ActionBase):
         if taken.diff:
             result["diff"] = taken.diff
         if taken.message:
-            result.update(failed=True, msg=f"{state.host}: {taken.message}")
+            result.update(failed=True, msg=job.worded(f"{state.host}: {taken.message}", variables))
         return result
+
+    def _give_up(self, state: RunState, variables: dict[str, Any]) -> dict[str, Any]:
+        """Give the node up where it was kept for a later job of the run.
+
+        ``kept`` says why that could not be done; it is empty where it was, or nothing was reserved. What a job that was
+        cancelled had reserved ends with its lease.
+        """
+        run, run_id = state.facts.get("run") or {}, str(state.settings.get("run_id") or "")
+        if not run_id or run.get("id") != run_id or self._task.check_mode:
+            return {"changed": False, "kept": ""}
+        node = Node(self, variables, state.settings)
+        told = reservation.give_up(node, run_id)
+        return {"changed": bool(told.get("changed")), "kept": str(told.get("msg") or "") if told.get("failed") else ""}
 
     def _take(self, turn: Turn, state: RunState, options: dict[str, Any]) -> Result:
         phase, decision = options["phase"], state.decision

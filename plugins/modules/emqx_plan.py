@@ -84,6 +84,14 @@ options:
       - Only for O(purpose=upgrade).
     type: raw
     default: '1'
+  waves:
+    description:
+      - The waves that this job is for. V(canary) are those of the canaries alone, V(rest) all others once an earlier
+        job has switched the canaries. A node that switches in none of them has no wave in the plan.
+      - Only for O(purpose=upgrade).
+    type: str
+    choices: [all, canary, rest]
+    default: all
   coordinators:
     description: Hosts or node names that come last in their cluster.
     type: list

@@ -25,9 +25,10 @@ options:
       - The phase. V(read) reads the node for the plan, V(reserve) reserves it and V(stage) brings the packages to it
         besides (in check mode both are V(preview)), V(look) proves just before the turn that nobody else works on
         the node or its cluster, V(hook_failed) notes a hook that failed, V(preview) shows in check mode what would be
-        done, and V(end) looks at the node for the report and gives it up.
+        done, V(end) looks at the node for the report and gives it up, and V(give_up) gives it up where an earlier job
+        of the run kept it for a later one.
     type: str
-    choices: [read, reserve, stage, look, switch, soak, commit, rollback, hook_failed, end, preview]
+    choices: [read, reserve, stage, look, switch, soak, commit, rollback, hook_failed, end, preview, give_up]
     required: true
   wave:
     description: The wave of a switch or of a rollback, from 1.
@@ -68,16 +69,20 @@ EXAMPLES = r"""
 RETURN = r"""
 outcome:
   description: What became of the node so far.
-  returned: for every O(phase) but V(read), also on failure
+  returned: for every O(phase) but V(read) and V(give_up), also on failure
   type: dict
 in_turn:
   description: Whether the node has its turn now and has not failed.
-  returned: for every O(phase) but V(read), also on failure
+  returned: for every O(phase) but V(read) and V(give_up), also on failure
   type: bool
 remote_executions:
   description: How often something was executed on the node for it, or sent there.
   returned: always
   type: int
+kept:
+  description: Why the node could not be given up; empty where it was, or was not kept.
+  returned: O(phase=give_up)
+  type: str
 facts:
   description: What M(emqx.fleet.emqx_release_info) returned, or only C(msg) with why the node could not be read.
   returned: O(phase=read)

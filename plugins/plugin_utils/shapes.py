@@ -73,6 +73,7 @@ PlanNode = TypedDict(
         "node": str | None,
         "cluster": str,
         "from": str | None,
+        "came_from": str | None,
         "to": str,
         "action": Action,
         "hops": list[Hop],

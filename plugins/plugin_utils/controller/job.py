@@ -17,10 +17,11 @@ from typing import Any
 import yaml
 from ansible import release as ansible_release
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import runs
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import in_a_job
 
 _ROOT = Path(__file__).resolve().parents[3]
 #: What AWX and Tower pass to a playbook as extra variables, by the name that the document has for it.
-#: Source: "Job Templates", "Extra Variables" of the AWX user guide.
+#: Source: ``awx_meta_vars`` in ``awx/main/models`` of AWX 24.6.1, and "Extra Variables" of its user guide.
 _OF_AWX = {
     "job_id": "job_id",
     "job_template": "job_template_name",
@@ -28,6 +29,7 @@ _OF_AWX = {
     "launched_by": "user_name",
     "project_revision": "project_revision",
 }
+_RUN_OF_WORKFLOW = "awx-workflow-"
 
 
 def describe(variables: Mapping[str, Any], started: float, command: str) -> dict[str, Any]:
@@ -60,9 +62,61 @@ def collection_version() -> str:
     return str(yaml.safe_load(sources.read_text(encoding="utf-8"))["version"]) if sources.is_file() else "unknown"
 
 
+def worded(text: str, variables: Mapping[str, Any]) -> str:
+    """A message for whoever reads it: in a job of AWX or Tower in the words of a job."""
+    return in_a_job.reworded(text) if _awx(variables) else text
+
+
+def next_steps(variables: Mapping[str, Any]) -> dict[str, str] | None:
+    """What is to be done next after a job, by the names of ``report_file.next_commands``; None where this is none."""
+    found = _awx(variables)
+    if found is None:
+        return None
+    more = {"workflow": _of_awx(variables, "workflow_job_name"), "inventory": _of_awx(variables, "inventory_name")}
+    return in_a_job.next_steps({**found, **more})
+
+
+def run_of_workflow(variables: Mapping[str, Any]) -> str:
+    """The identifier that all jobs of one workflow job share; empty in any other job.
+
+    A job of a workflow that is relaunched by itself is told of no workflow any more, but has its artifacts.
+    """
+    workflow_job = _of_awx(variables, "workflow_job_id")
+    if workflow_job:
+        return f"{_RUN_OF_WORKFLOW}{workflow_job}"
+    handed_on = str(variables.get("emqx_fleet_run_id") or "")
+    return handed_on if is_relaunched(variables) and handed_on.startswith(_RUN_OF_WORKFLOW) else ""
+
+
+def is_relaunched(variables: Mapping[str, Any]) -> bool:
+    """Whether somebody relaunched this job, or the workflow job that it is of: the one before has ended.
+
+    Of the parallel jobs of a workflow, each for a part of the fleet, the others may be at work.
+    """
+    if _of_awx(variables, "job_launch_type") == "relaunch":
+        return True
+    return _of_awx(variables, "workflow_job_launch_type") == "relaunch" and not part(variables)
+
+
+def part(variables: Mapping[str, Any]) -> str:
+    """The part of the fleet that this job is for, as ``emqx.fleet.split`` made them; empty for all of it."""
+    return str(variables.get("emqx_fleet_part") or "")
+
+
+def slice_of(variables: Mapping[str, Any]) -> str:
+    """The job template that this job is a slice of; empty where it is none.
+
+    AWX makes a workflow job of the template's own name for the slices, and tells the jobs nothing else of it.
+    """
+    template, workflow = _of_awx(variables, "job_template_name"), _of_awx(variables, "workflow_job_name")
+    return template if template and template == workflow else ""
+
+
+def _of_awx(variables: Mapping[str, Any], name: str) -> str:
+    values = (variables.get(f"{prefix}_{name}") for prefix in ("awx", "tower"))
+    return next((str(value) for value in values if value not in (None, "")), "")
+
+
 def _awx(variables: Mapping[str, Any]) -> dict[str, str | None] | None:
-    found: dict[str, str | None] = {}
-    for name, variable in _OF_AWX.items():
-        values = (variables.get(f"{prefix}_{variable}") for prefix in ("awx", "tower"))
-        found[name] = next((str(value) for value in values if value not in (None, "")), None)
+    found = {name: _of_awx(variables, variable) or None for name, variable in _OF_AWX.items()}
     return found if any(found.values()) else None

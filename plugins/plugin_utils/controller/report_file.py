@@ -58,7 +58,7 @@ _SETTINGS_OF_ROLLBACK = (
 )
 _SETTINGS_OF_STATUS = ("emqx_upgrade_executable", "emqx_upgrade_hosts")
 #: Parts that end with a report.
-_REPORTED = {"stage", "switch", "commit"}
+_REPORTED = {"stage", "switch", "soak", "commit"}
 #: The variable by which a job of a workflow hands its document to the next one; see ``emqx_report``.
 HANDED_ON = custom_stats.DOCUMENT
 #: Settings that name a file which is written as the run goes.
@@ -67,8 +67,15 @@ _FILES = ("report_file", "report_html", "report_junit", "report_metrics")
 WEBHOOK_FAILED = "webhook_failed"
 
 
-def next_commands() -> dict[str, str]:
-    """What a person is to call next, as the present command was called: ``again``, ``rollback`` and ``status``."""
+def next_commands(variables: Mapping[str, Any]) -> dict[str, str]:
+    """What a person is to call next, as the present command was called: ``again``, ``rollback`` and ``status``.
+
+    ``variables``: those of a task. In a job of AWX it is what to launch next.
+    """
+    return job.next_steps(variables) or _commands()
+
+
+def _commands() -> dict[str, str]:
     given, defaults = context.CLIARGS, command_line.configured()
     return {
         "again": command_line.again(given, defaults),
@@ -114,7 +121,7 @@ class ReportFiles:
             return None
         self._keep_earlier(plan["run_id"])
         problems, in_turn = ([refusal], None) if refusal else ([], report.InTurn())
-        built = report.build(plan, {}, rules, next_commands(), problems, in_turn=in_turn)
+        built = report.build(plan, {}, rules, next_commands(self._variables), problems, in_turn=in_turn)
         told = self._document(built, plan, {})
         self._write(told)
         if refusal:
@@ -137,7 +144,7 @@ class ReportFiles:
         if not self._is_wanted:
             return
         in_turn = report.InTurn(decision["phase"], decision["hosts"])
-        built = report.build(plan, outcomes, rules, next_commands(), decision["problems"], lost, in_turn)
+        built = report.build(plan, outcomes, rules, next_commands(self._variables), decision["problems"], lost, in_turn)
         self._write(self._document(built, plan, outcomes))
 
     def refuse(self, parts: Sequence[str], message: str) -> None:
@@ -170,6 +177,15 @@ class ReportFiles:
             self._tell("finished", plan["run_id"], events.ended(found), webhook.ENDED)
         return found
 
+    def conclude(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the document of a run of several jobs; what could not be written is in its ``message``."""
+        found = dict(told)
+        problem = self._write(found)
+        if problem:
+            found.update(ok=False, verdict="failed", message=f"{problem}\n{found['message']}".strip())
+        self._tell("finished", found["run_id"], events.ended(found), webhook.ENDED)
+        return found
+
     @property
     def _is_wanted(self) -> bool:
         return any(self._settings.get(name) for name in _FILES)
@@ -181,9 +197,9 @@ class ReportFiles:
         outcomes: Mapping[str, Outcome | None],
         probe: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        this_job = job.describe(self._variables, self._started, next_commands()["again"])
+        this_job = job.describe(self._variables, self._started, _commands()["again"])
         told = document.build(built, plan, outcomes, this_job, self._clock(), self._settings, probe)
-        return document.merged(told, self._earlier())
+        return document.merged(told, self._earlier(told.get("run_id")), is_part=bool(job.part(self._variables)))
 
     def _write(self, told: Mapping[str, Any]) -> str:
         problems = [write(self._path, told) if self._path else ""]
@@ -228,12 +244,10 @@ class ReportFiles:
 
     # What an earlier job of the same run told
 
-    def _earlier(self) -> Any:
-        return _read(self._earlier_path) if self._path and self._earlier_path.exists() else self._handed_on
-
-    @property
-    def _handed_on(self) -> Any:
-        return from_text(self._variables.get(HANDED_ON))
+    def _earlier(self, run_id: str | None) -> Any:
+        if self._path and self._earlier_path.exists():
+            return _read(self._earlier_path)
+        return document.combined(handed_on(self._variables, run_id))
 
     @property
     def _earlier_path(self) -> Path:
@@ -249,6 +263,13 @@ class ReportFiles:
         if self._path:
             with contextlib.suppress(OSError):
                 self._earlier_path.unlink()
+
+
+def handed_on(variables: Mapping[str, Any], run_id: str | None) -> list[dict[str, Any]]:
+    """The documents that earlier jobs of the run handed on; of jobs for parts of a fleet there is one for each."""
+    names = [name for name in variables if name == HANDED_ON or str(name).startswith(f"{HANDED_ON}_part_")]
+    found = [from_text(variables[name]) for name in sorted(names)]
+    return [dict(each) for each in found if document.is_of_run(each, run_id)]
 
 
 def write(path: str, told: Mapping[str, Any]) -> str:

@@ -84,8 +84,8 @@ PHASES: Mapping[str, Phase] = {
 #: The phases that are decided, in their order; "end" is the last look at every node.
 ORDER = ("reserve", "switch", "soak", "rollback", "commit", "end")
 _WAVES = 1_000_000
-#: The parts of a run, by the tags of the playbook.
-PARTS = ("plan", "stage", "switch", "commit")
+#: The parts of a run. The tag `switch` of the playbook stands for the soak as well.
+PARTS = ("plan", "stage", "switch", "soak", "commit")
 #: States after which nothing can lose a node but a hook at the very end.
 _DONE = ("soaked", "committed", "rolled_back")
 #: Phases of a wave: a failure in one of them shows that the wave was begun.
@@ -261,6 +261,11 @@ def is_changed(node: PlanNode) -> bool:
     return node["action"] in ("upgrade", "commit")
 
 
+def is_left(node: PlanNode) -> bool:
+    """Whether a later job of the run switches the node: it is in no wave of this one."""
+    return node["action"] == "upgrade" and node["wave"] is None
+
+
 class _Begun(NamedTuple):
     """What of the run was begun: a node that had a part in it and did not get through dropped out."""
 
@@ -335,6 +340,8 @@ def _before(begun: _Begun, upcoming: str) -> _Begun:
 
 def _needed(node: PlanNode, begun: _Begun, wave: int) -> State:
     """How far a node must be, by what was begun with the others."""
+    if is_left(node):
+        return "staged" if begun.stage else "reserved" if begun.reserve else "planned"
     if begun.commit:
         return "committed" if node["action"] == "commit" or (node["wave"] or 0) <= begun.wave else "planned"
     if begun.soak:
@@ -481,16 +488,19 @@ def never_commits(plan: Plan, rules: Rules) -> bool:
 
 def is_final(plan: Plan, view: Mapping[str, Outcome], rules: Rules) -> bool:
     """Whether no later job of the same run has something to do."""
-    if plan["purpose"] != "upgrade" or "commit" in rules.parts or ("switch" in rules.parts and rules.commit != "fleet"):
+    if plan["purpose"] != "upgrade" or failures(view.values()) > 0:
         return True
-    return failures(view.values()) > 0
+    if any(is_left(node) for node in plan["nodes"].values()):
+        return False
+    return "commit" in rules.parts or (bool({"switch", "soak"} & set(rules.parts)) and rules.commit != "fleet")
 
 
 def parts_of(run_tags: Collection[str], skip_tags: Collection[str]) -> list[str]:
     """What an invocation is for: all of :data:`PARTS`, or those that ``--tags`` and ``--skip-tags`` leave."""
-    asked = [part for part in PARTS if part in run_tags]
+    tag_of = {part: "switch" if part == "soak" else part for part in PARTS}
+    asked = [part for part in PARTS if tag_of[part] in run_tags]
     everything = not asked or bool({"all", "tagged"} & set(run_tags))
-    return [part for part in (PARTS if everything else asked) if part not in skip_tags]
+    return [part for part in (PARTS if everything else asked) if tag_of[part] not in skip_tags]
 
 
 def rounds(seconds: int, interval: int, longest: int) -> list[dict[str, Any]]:

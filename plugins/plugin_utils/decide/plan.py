@@ -56,7 +56,8 @@ class PlanOptions:
     how many nodes go first, as number, percentage or list of hosts. ``coordinators``: hosts or node names that come
     last in their cluster. ``accept``: names of gates whose failure is accepted. ``run_id``: this run's own.
     ``unfinished``: hosts that a run which has ended, or this one, still has reserved. ``forks``: how many nodes Ansible
-    works on at a time, None where that is not known. ``package_source``: who brings packages to the nodes.
+    works on at a time, None where that is not known. ``package_source``: who brings packages to the nodes. ``waves``:
+    which of them this job is for, out of ``waves.PARTS``; nodes that switch in none of these have no wave.
     """
 
     target: str | None
@@ -74,6 +75,7 @@ class PlanOptions:
     forks: int | None = None
     max_clock_skew: float = gates.DEFAULT_MAX_CLOCK_SKEW
     package_source: PackageSource = "controller"
+    waves: str = "all"
 
 
 def build_plan(facts_by_host: Mapping[str, NodeFacts], packages: Iterable[Package], options: PlanOptions) -> Plan:
@@ -241,6 +243,7 @@ class _Planner:
             "node": facts.get("node"),
             "cluster": view.label,
             "from": facts.get("running"),
+            "came_from": purposes.came_from(facts, action),
             "to": target,
             "action": "refuse" if refused else action,
             "hops": self._hops_of(path) if switches else [],
@@ -272,6 +275,13 @@ class _Planner:
 
     def _waves(self, nodes: Mapping[str, PlanNode]) -> list[Wave]:
         switching = [host for host, node in nodes.items() if node["action"] == "upgrade"]
+        switched = [host for host, node in nodes.items() if node["action"] == "commit"]
+        if self._options.waves == "rest" and switching and not self._runs_somewhere(nodes):
+            raise PlanError(
+                f"emqx_upgrade_waves is rest, but no node runs {self._goal}; expected are canaries that an earlier job "
+                "has switched. Switch them first with emqx_upgrade_waves=canary, or all nodes with "
+                "emqx_upgrade_waves=all."
+            )
         last = set(self._options.coordinators)
         candidates = [
             waves.Candidate(host, nodes[host]["cluster"], nodes[host]["node"] or "", _is_one_of(last, nodes[host]))
@@ -283,9 +293,16 @@ class _Planner:
                 max_per_cluster=self._options.max_per_cluster,
                 wave_size=self._options.wave_size,
                 canary=self._options.canary,
+                part=self._options.waves,
+                switched=len(switched),
             )
         except waves.WaveError as exc:
             raise PlanError(str(exc)) from exc
+
+    @staticmethod
+    def _runs_somewhere(nodes: Mapping[str, PlanNode]) -> bool:
+        """Whether the version to go to runs on some node."""
+        return any(node["from"] == node["to"] for node in nodes.values())
 
     def _warnings(self, nodes: Mapping[str, PlanNode]) -> list[str]:
         used = {hop["path"] for node in nodes.values() for hop in node["hops"]}

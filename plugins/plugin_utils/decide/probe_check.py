@@ -30,7 +30,7 @@ def is_asked_for(plan: Plan, settings: Mapping[str, Any], parts: Sequence[str]) 
     return (
         bool(settings.get("probe"))
         and plan["feasible"]
-        and {"switch", "commit"} & set(parts) != set()
+        and {"switch", "soak", "commit"} & set(parts) != set()
         and bool(hosts(plan))
     )
 

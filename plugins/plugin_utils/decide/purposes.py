@@ -85,6 +85,21 @@ def way_back(facts: Facts, target: str) -> list[str]:
     return way[::-1]
 
 
+def came_from(facts: Facts, action: str) -> str | None:
+    """The version that the node ran before the roll-out: also where an earlier job of it has switched the node.
+
+    A version that is not permanent leaves the one that was; where that was half committed, the node's journal has the
+    version that it ran before.
+    """
+    running, permanent = facts.get("running"), facts.get("permanent")
+    if action != "commit" or not running:
+        return str(running) if running else None
+    if permanent and permanent != running:
+        return str(permanent)
+    ran = [entry.get("running") for entry in facts.get("journal") or () if entry.get("outcome") == "done"]
+    return next((str(version) for version in reversed(ran) if version and version != running), str(running))
+
+
 def most_common(targets: Mapping[str, str]) -> str | None:
     """The version that most of the nodes have; None where there is none."""
     counted = sorted(targets.values())

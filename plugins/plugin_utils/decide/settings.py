@@ -33,9 +33,11 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import
 
 #: How the variable of a setting begins.
 PREFIX = "emqx_upgrade_"
-PURPOSES = ("upgrade", "rollback", "commit", "cleanup", "status", "plan")
+PURPOSES = ("upgrade", "rollback", "commit", "cleanup", "status", "plan", "report")
 #: Purposes that need a version; a rollback and a commit may be told one.
 NEED_VERSION = ("upgrade", "plan")
+#: The parts of a run, in their order.
+PARTS = ("plan", "stage", "switch", "soak", "commit")
 #: Hooks in the order in which they run.
 HOOKS = ("before_fleet", "before_wave", "before_node", "after_node", "after_wave", "after_fleet")
 #: The setting that the play's ``hosts`` is made of. It has done its work before anything is read here.
@@ -151,6 +153,8 @@ RULES: Mapping[str, Rule] = {
     "commit": Rule(fleet_wide=True),
     "soak_seconds": Rule(fleet_wide=True, seconds=True, most=7 * _DAY),
     "soak_interval": Rule(fleet_wide=True, seconds=True, most=_DAY),
+    "phases": Rule(fleet_wide=True, example="stage,switch"),
+    "waves": Rule(fleet_wide=True),
     "hooks": Rule(fleet_wide=True, example='{"before_node": "hooks/drain.yml"}'),
     "run_id": Rule(fleet_wide=True, example="change-4711"),
     "lease_seconds": Rule(fleet_wide=True, seconds=True, least=30, most=7 * _DAY),
@@ -309,6 +313,8 @@ def _read_host(
     if settings.get("soak_interval") == 0 and settings.get("soak_seconds"):
         problems.append(_no_interval(settings["soak_seconds"]))
         del settings["soak_interval"]
+    if {"waves", "phases", "canary"} <= settings.keys():
+        problems += filter(None, [_left_behind(settings)])
     unknown, warnings = _strange_names(variables, options)
     return settings, problems + unknown + _against_spec(settings, options), warnings
 
@@ -337,7 +343,7 @@ def _kind(option: Mapping[str, Any], rule: Rule) -> str:
         return "amount"
     if rule.seconds:
         return "seconds"
-    return "choice" if "choices" in option else str(option["type"])
+    return "choice" if "choices" in option and option["type"] == "str" else str(option["type"])
 
 
 def _is_empty(value: Any) -> bool:
@@ -613,6 +619,26 @@ def _take_over(names: list[str]) -> list[str]:
     return names
 
 
+def _phases(names: list[str]) -> list[str]:
+    """Parts of a run, in their order; the plan is one of all."""
+    problems = []
+    for name in names:
+        if name.lower() not in PARTS:
+            near = did_you_mean(name, PARTS)
+            problems.append(
+                Problem(
+                    "phases",
+                    f"names {shown(name)}, which is no part of a run",
+                    f"are parts out of {', '.join(PARTS)}",
+                    f"Did you mean {near}?" if near else "Take it out.",
+                )
+            )
+    if problems:
+        raise SettingError(*problems)
+    wanted = {"plan", *(name.lower() for name in names)}
+    return [part for part in PARTS if part in wanted]
+
+
 def _webhook(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -674,6 +700,7 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "run_id": _run_id,
     "take_over": _take_over,
     "accept": _accept,
+    "phases": _phases,
     "webhook": _webhook,
     "webhook_token": _webhook_token,
 }
@@ -686,6 +713,27 @@ def _no_interval(soak: int) -> Problem:
         "are 1 second or more between two looks",
         f"Write, for example, {PREFIX}soak_interval=10; {PREFIX}soak_seconds=0 leaves the watching out.",
     )
+
+
+def _left_behind(settings: Mapping[str, Any]) -> Problem | None:
+    """Canaries without the rest, in a run that would end with them, or without any."""
+    if settings["waves"] != "canary":
+        return None
+    if "commit" in settings["phases"]:
+        return Problem(
+            "waves",
+            "is canary in a run that commits as well",
+            "is a run that leaves the commit to a later job, which all nodes take part in",
+            f"Write, for example, {PREFIX}phases=stage,switch,soak.",
+        )
+    if settings["canary"] in (0, "0%"):
+        return Problem(
+            "waves",
+            f"is canary while {PREFIX}canary is {settings['canary']}",
+            "are canaries to switch",
+            f"Write, for example, {PREFIX}canary=1.",
+        )
+    return None
 
 
 def _strange_names(

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Sequence
 
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.settings import did_you_mean
 
-#: The parts of a roll-out, in their order.
+#: The tags of a roll-out, in the order of its parts.
 PHASES = ("plan", "stage", "switch", "commit")
+#: The parts that a tag stands for, where it is not the one of its name alone.
+_WITH = {"switch": ("switch", "soak")}
 #: What Ansible itself understands as a tag that runs something here.
 _OF_ANSIBLE = ("all", "always", "tagged")
 _ALL = ("all", "tagged")
@@ -47,13 +49,14 @@ def problems(
 
 
 def chosen(run: Iterable[str], skip: Iterable[str], own: Iterable[str] = ()) -> list[str]:
-    """The phases of a roll-out that are left, always with the plan.
+    """The parts of a roll-out that are left, always with the plan.
 
-    ``own`` are tags that whoever imports the playbook put on all of it: such a tag asks for all phases.
+    ``own`` are tags that whoever imports the playbook put on all of it: such a tag asks for all parts.
     """
     run, skip = set(run), set(skip)
     everything = bool(run & {*_ALL, *own})
-    return [phase for phase in PHASES if phase == "plan" or ((everything or phase in run) and phase not in skip)]
+    left = [phase for phase in PHASES if phase == "plan" or ((everything or phase in run) and phase not in skip)]
+    return [part for phase in left for part in _WITH.get(phase, (phase,))]
 
 
 def _unknown(run: Sequence[str], phases: Sequence[str], imported: bool) -> list[str]:

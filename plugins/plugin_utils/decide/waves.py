@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Wave
 
+#: What a job may be for: all waves, those of the canaries, or the others once an earlier job switched the canaries.
+PARTS = ("all", "canary", "rest")
+
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -44,8 +47,13 @@ def arrange(
     max_per_cluster: int = 1,
     wave_size: int | str | None = None,
     canary: int | str | Sequence[str] = 1,
+    part: str = "all",
+    switched: int = 0,
 ) -> list[Wave]:
     """Return the waves: canaries first, then as few waves as the two bounds allow.
+
+    ``part``: the waves that this job is for, out of :data:`PARTS`. ``switched``: how many nodes earlier jobs of the run
+    have switched; where this one is for the canaries, these are some of them.
 
     ``wave_size`` and ``canary`` are numbers, or percentages of all candidates; ``canary`` may be a list of hosts. The
     bounds hold for the canaries too, so that two of one cluster make two canary waves. Raises :class:`WaveError`.
@@ -54,13 +62,17 @@ def arrange(
         raise WaveError(f"the nodes of a cluster in one wave are 1 or more, not {max_per_cluster!r}")
     clusters = _by_cluster(candidates)
     total = sum(len(rows) for rows in clusters.values())
+    if part == "rest":
+        canary = 0
+    elif part == "canary" and isinstance(canary, (int, str)):
+        canary = max(0, amount("canary", canary, total + switched) - switched)
     size = total if wave_size is None else amount("wave_size", wave_size, total) or total
     chosen = _canaries(clusters, canary, total)
     first = {label: [row for row in rows if row.host in chosen] for label, rows in clusters.items()}
     rest = {label: [row for row in rows if row.host not in chosen] for label, rows in clusters.items()}
     waves: list[Wave] = []
-    for kind, part in (("canary", first), ("wave", rest)):
-        for hosts in _pack(part, max_per_cluster, size):
+    for kind, queued in (("canary", first), ("wave", {} if part == "canary" else rest)):
+        for hosts in _pack(queued, max_per_cluster, size):
             waves.append({"number": len(waves) + 1, "kind": "canary" if kind == "canary" else "wave", "hosts": hosts})
     return waves
 

@@ -12,20 +12,27 @@ from typing import Any
 
 #: The stat that has the whole document, and the variable by which the next job of a workflow gets it.
 DOCUMENT = "emqx_fleet_report"
+RUN_ID = "emqx_fleet_run_id"
 #: Bytes of JSON above which the document is left out: AWX keeps artifacts in a row of its database, and gives them to
 #: every later job of a workflow.
 LARGEST = 500_000
 
 
-def result(document: Mapping[str, Any], report_file: str) -> dict[str, Any]:
+def of_plan(run_id: str) -> dict[str, Any]:
+    """What a job that only plans hands on, where its run goes on in other jobs."""
+    return {"data": {RUN_ID: run_id}, "per_host": False, "aggregate": False}
+
+
+def result(document: Mapping[str, Any], report_file: str, part: str = "") -> dict[str, Any]:
     """What a task returns as ``ansible_stats``.
 
     ``report_file``: the path of the document, empty where it is written nowhere. A document without a run is nothing
-    to go on with, and would hide that of an earlier job.
+    to go on with, and would hide that of an earlier job. ``part``: the part of the fleet that the job is for; its stats
+    have names of their own, since other jobs set theirs at the same time.
     """
     totals = document["totals"]
     data: dict[str, Any] = {
-        "emqx_fleet_run_id": document["run_id"],
+        RUN_ID: document["run_id"],
         "emqx_fleet_verdict": document["verdict"],
         "emqx_fleet_ok": document["ok"],
         "emqx_fleet_nodes": dict(totals["results"]),
@@ -35,4 +42,6 @@ def result(document: Mapping[str, Any], report_file: str) -> dict[str, Any]:
     }
     if document["run_id"] and len(json.dumps(document)) <= LARGEST:
         data[DOCUMENT] = dict(document)
+    if part:
+        data = {name if name == RUN_ID else f"{name}_part_{part}": value for name, value in data.items()}
     return {"data": data, "per_host": False, "aggregate": False}

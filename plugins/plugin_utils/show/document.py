@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import outcomes as machine
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import NodeFacts, Outcome, Plan
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show import report
 
 SCHEMA = "emqx.fleet/report/1"
 #: What a hop tells of its package.
@@ -73,7 +74,7 @@ def rfc3339(seconds: float | None) -> str | None:
 
 
 def build(
-    report: Mapping[str, Any],
+    told: Mapping[str, Any],
     plan: Plan | None,
     outcomes: Mapping[str, Outcome | None],
     job: Mapping[str, Any],
@@ -83,26 +84,26 @@ def build(
 ) -> dict[str, Any]:
     """The document of one job.
 
-    ``report``: what :func:`report.build` tells. ``plan``: None where the run was refused before there was one. ``job``:
+    ``told``: what :func:`report.build` tells. ``plan``: None where the run was refused before there was one. ``job``:
     who runs this, and where (:func:`controller.job.describe`). ``now``: seconds since 1970. ``settings``: of one of the
     hosts. ``probe``: what the client probe counted, None where there was none.
     """
-    ended = bool(report["ended"])
-    verdict = _verdict(report, plan)
+    ended = bool(told["ended"])
+    verdict = _verdict(told, plan)
     this_job = {
         **job,
         "started": rfc3339(job["started"]),
         "finished": rfc3339(now) if ended else None,
         "seconds": round(now - job["started"], 3),
-        "phases": list(report["phases"]),
+        "phases": list(told["phases"]),
         "verdict": verdict,
     }
     nodes = {
         host: _node(row, plan["nodes"][host] if plan else {}, outcomes.get(host) or machine.new())
-        for host, row in report["nodes"].items()
+        for host, row in told["nodes"].items()
     }
     return {
-        **report,
+        **told,
         "schema": SCHEMA,
         "verdict": verdict,
         "started": this_job["started"],
@@ -136,18 +137,21 @@ def _sum(numbers: Sequence[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def merged(document: Mapping[str, Any], earlier: Any) -> dict[str, Any]:
+def merged(document: Mapping[str, Any], earlier: Any, is_part: bool = False) -> dict[str, Any]:
     """The document of a later job of the same run, with what earlier ones did.
 
     ``earlier``: what the job before wrote, or anything else, which then is left alone. A node's ``from`` is what it ran
-    before the first job; a node that the later job did not change keeps what is known of it.
+    before the first job; a node that the later job did not change keeps what is known of it. ``is_part``: the job is
+    for a part of the fleet, and tells nothing of other nodes.
     """
     if not is_of_run(earlier, document.get("run_id")) or earlier["jobs"][-1]["started"] == document["started"]:
         return dict(document)
     jobs = [*earlier["jobs"], *document["jobs"]]
     known: Mapping[str, Mapping[str, Any]] = earlier["nodes"]
     nodes = {host: _merged_node(node, known.get(host)) for host, node in document["nodes"].items()}
-    nodes = dict(sorted({**{host: dict(node) for host, node in known.items()}, **nodes}.items()))
+    if not is_part:
+        nodes = {**{host: dict(node) for host, node in known.items()}, **nodes}
+    nodes = dict(sorted(nodes.items()))
     return {
         **document,
         "jobs": jobs,
@@ -155,9 +159,55 @@ def merged(document: Mapping[str, Any], earlier: Any) -> dict[str, Any]:
         "seconds": round(sum(float(job["seconds"] or 0) for job in jobs), 3),
         "probe": document["probe"] or earlier.get("probe"),
         "plan": document["plan"] or earlier.get("plan"),
+        "table": report.table(nodes),
         "nodes": nodes,
         "totals": totals(nodes),
     }
+
+
+def combined(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """One document of those that jobs of one run handed on, some of them at the same time; None where there is none.
+
+    Each of them has what the jobs before it did, so that of each node the row is taken that was written last.
+    """
+    known = sorted(documents, key=lambda one: str(one["written"]))
+    if not known:
+        return None
+    newest = known[-1]
+    jobs: dict[tuple[str, str], Mapping[str, Any]] = {}
+    nodes: dict[str, dict[str, Any]] = {}
+    for one in known:
+        jobs.update({(str(row["started"]), str(row["command"])): row for row in one["jobs"]})
+        for host, node in one["nodes"].items():
+            if host not in nodes or _last_touched(node) >= _last_touched(nodes[host]):
+                nodes[host] = dict(node)
+    rows = [dict(jobs[key]) for key in sorted(jobs)]
+    # One whose jobs another document has too is superseded by that.
+    last = [one for place, one in enumerate(known) if not any(_has_jobs_of(one, later) for later in known[place + 1 :])]
+    failed = next((one for one in reversed(last) if not one["ok"]), newest)
+    nodes = dict(sorted(nodes.items()))
+    return {
+        **newest,
+        "ok": failed["ok"],
+        "verdict": failed["verdict"],
+        "message": failed["message"],
+        "started": min(str(one["started"]) for one in known),
+        "seconds": round(sum(float(row["seconds"] or 0) for row in rows), 3),
+        "jobs": rows,
+        "probe": next((one["probe"] for one in reversed(known) if one["probe"]), None),
+        "table": report.table(nodes),
+        "nodes": nodes,
+        "totals": totals(nodes),
+    }
+
+
+def _has_jobs_of(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    started = {str(row["started"]) for row in other["jobs"]}
+    return all(str(row["started"]) in started for row in one["jobs"])
+
+
+def _last_touched(node: Mapping[str, Any]) -> str:
+    return max((str(row["at"]) for row in node["timeline"]), default="")
 
 
 def is_of_run(earlier: Any, run_id: str | None) -> bool:
@@ -171,7 +221,6 @@ def is_of_run(earlier: Any, run_id: str | None) -> bool:
 def _merged_node(node: Mapping[str, Any], known: Mapping[str, Any] | None) -> dict[str, Any]:
     if not known:
         return dict(node)
-    idle = node["result"] in ("nothing_to_do", "not_begun")
     either = {name: node[name] if node[name] is not None else known[name] for name in _KEPT if name in known}
     found = {
         **node,
@@ -183,8 +232,10 @@ def _merged_node(node: Mapping[str, Any], known: Mapping[str, Any] | None) -> di
         "gates_accepted": sorted({*known["gates_accepted"], *node["gates_accepted"]}),
         "state_before": known["state_before"] or node["state_before"],
     }
-    if idle and node["result"] == "nothing_to_do" and known["result"] in ("committed", "uncommitted", "rolled_back"):
+    if node["result"] == "nothing_to_do" and known["result"] in ("committed", "uncommitted", "rolled_back"):
         found["result"] = known["result"]
+    if node["result"] == "not_begun" and known["result"] == "staged":
+        found["result"] = "staged"
     return found
 
 
@@ -196,12 +247,12 @@ def _by_time(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [dict(row) for row in sorted(rows, key=lambda row: str(row["at"]))]
 
 
-def _verdict(report: Mapping[str, Any], plan: Plan | None) -> str:
+def _verdict(told: Mapping[str, Any], plan: Plan | None) -> str:
     if plan is None or not plan["feasible"]:
         return "refused"
-    if not report["ended"]:
+    if not told["ended"]:
         return "running"
-    return "succeeded" if report["ok"] else "failed"
+    return "succeeded" if told["ok"] else "failed"
 
 
 def _plan(plan: Plan) -> dict[str, Any]:

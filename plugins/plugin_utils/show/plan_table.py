@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import listed
+from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.outcomes import is_left
 from ansible_collections.emqx.fleet.plugins.plugin_utils.show import text_table
 
 #: More nodes than this are shown by groups of equal ones.
@@ -56,8 +57,13 @@ def summary(plan: Mapping[str, Any]) -> str:
     counts: dict[str, int] = {}
     for node in plan["nodes"].values():
         counts[node["action"]] = counts.get(node["action"], 0) + 1
+    later = sum(is_left(node) for node in plan["nodes"].values())
     words = (("upgrade", "to switch"), ("commit", "to commit"), ("none", "done"), ("refuse", "refused"))
     said = [f"{counts[action]} {word}" for action, word in words if counts.get(action)]
+    if later and counts["upgrade"] > later:
+        said[0] = f"{counts['upgrade'] - later} to switch, {later} in a later job"
+    elif later:
+        said[0] = f"{later} to switch in a later job"
     verdict = "can start" if plan["feasible"] else "NOT feasible"
     turns = f"{len(plan['waves'])} wave{'' if len(plan['waves']) == 1 else 's'}"
     return f"To {plan['target']}: {', '.join(said) or 'no nodes'}, in {turns}; {verdict}."
@@ -99,6 +105,7 @@ def _verdict(node: Mapping[str, Any]) -> str:
         return f"refused: {', '.join(blocking)}"
     notes = [row["name"] for row in node["gates"]]
     word = {"upgrade": "switch", "commit": "commit", "none": "done"}[node["action"]]
+    word = "switch in a later job" if node["action"] == "upgrade" and node["wave"] is None else word
     return f"{word}, mind {', '.join(notes)}" if notes else word
 
 

@@ -87,9 +87,14 @@ def build(
         "commit": rules.commit,
         "phases": list(rules.parts),
         "nodes": nodes,
-        "table": text_table.lines(HEADER, [_row(host, node) for host, node in nodes.items()]),
+        "table": table(nodes),
         "message": message,
     }
+
+
+def table(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The lines of the table of nodes, from their rows by host."""
+    return text_table.lines(HEADER, [_row(host, node) for host, node in nodes.items()])
 
 
 def refused(message: str) -> dict[str, Any]:
@@ -119,7 +124,7 @@ def _node(plan: Plan, planned: PlanNode, outcome: Outcome, rules: Rules) -> dict
     return {
         "result": _result(plan, planned, outcome, rules),
         "reached": outcome["reached"] and planned["node"] is not None,
-        "from": planned["from"],
+        "from": planned.get("came_from") or planned["from"],
         "to": planned["to"],
         "running": after.get("running"),
         "permanent": after.get("permanent"),
@@ -160,9 +165,9 @@ def _result(plan: Plan, planned: PlanNode, outcome: Outcome, rules: Rules) -> Re
     if state in ("switched", "soaked"):
         awaited = machine.never_commits(plan, rules) or "commit" not in rules.parts
         return "uncommitted" if awaited else "not_committed"
-    if state == "staged" and "switch" not in rules.parts:
+    if state == "staged" and ("switch" not in rules.parts or machine.is_left(planned)):
         return "staged"
-    if planned["action"] == "commit" and not {"switch", "commit"} & set(rules.parts):
+    if planned["action"] == "commit" and not {"switch", "soak", "commit"} & set(rules.parts):
         return "uncommitted"
     return "not_begun"
 
@@ -194,9 +199,10 @@ def _message(
     planned_back = plan["purpose"] == "rollback"
     failed = sorted(by_result.get("failed", []) + by_result.get("failed_rolled_back", []))
     back = [] if planned_back else by_result.get("rolled_back", [])
+    later = {host for host, node in plan["nodes"].items() if machine.is_left(node)}
     left, uncommitted = by_result.get("not_begun", []), by_result.get("not_committed", [])
     kept = [host for host, node in nodes.items() if node["reservation"]]
-    if not (failed or left or uncommitted or back or kept or problems):
+    if not (failed or set(left) - later or uncommitted or back or kept or problems):
         return ""
     parts = [_sentence(part) for part in problems]
     for host in failed:

@@ -89,7 +89,7 @@ def test_heeds_the_tags() -> None:
     result = decide("end", STAGED, variables={"ansible_run_tags": ["stage"]})
     assert (result["parts"], result["final"]) == (["stage"], False)
     result = decide("end", STAGED, variables={"ansible_run_tags": ["all"], "ansible_skip_tags": ["commit"]})
-    assert (result["parts"], result["final"]) == (["plan", "stage", "switch"], False)
+    assert (result["parts"], result["final"]) == (["plan", "stage", "switch", "soak"], False)
 
 
 # Who ran what is run once

@@ -70,7 +70,7 @@ def run(
 
 def test_reports_what_became_of_every_host() -> None:
     result = run(WELL)
-    built = report.build(PLAN, WELL, Rules(parts=["plan", "stage", "switch", "commit"]))
+    built = report.build(PLAN, WELL, Rules(parts=["plan", "stage", "switch", "soak", "commit"]))
     assert {name: result["report"][name] for name in built if name != "nodes"} == {
         name: value for name, value in built.items() if name != "nodes"
     }
@@ -90,7 +90,7 @@ def test_a_host_that_told_nothing_is_in_it_too() -> None:
 def test_heeds_the_settings_and_the_tags() -> None:
     soaked = at("soaked", after=read_facts(NEW, OLD))
     result = run({"a1": soaked, "a2": soaked}, variables={"ansible_run_tags": ["stage", "switch"]})
-    assert (result["message"], result["final"], result["report"]["phases"]) == ("", False, ["stage", "switch"])
+    assert (result["message"], result["final"], result["report"]["phases"]) == ("", False, ["stage", "switch", "soak"])
 
 
 def test_problems_of_the_run_are_told() -> None:

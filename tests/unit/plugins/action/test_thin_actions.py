@@ -271,7 +271,7 @@ def test_settings_of_every_host_with_the_parts_of_the_run(settings_of: Callable[
     result = settings_of(version=" 4.4.19 ", soak_seconds="2m", packages="packages")
     assert not result.get("failed"), result
     assert (result["settings"]["a1"]["version"], result["settings"]["a1"]["soak_seconds"]) == ("4.4.19", 120)
-    assert result["phases"] == ["plan", "stage", "switch", "commit"]
+    assert result["phases"] == ["plan", "stage", "switch", "soak", "commit"]
     assert settings_of("plan", version="4.4.19", packages="packages")["phases"] == ["plan"]
 
 

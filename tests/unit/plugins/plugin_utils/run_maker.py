@@ -37,6 +37,7 @@ def make_node(host: str = "a1", action: Action = "upgrade", wave: int | None = 1
         "node": f"emqx@{host}",
         "cluster": host[0],
         "from": OLD if action == "upgrade" else NEW,
+        "came_from": NEW if action == "none" else OLD,
         "to": NEW,
         "action": action,
         "hops": [make_hop()] if action == "upgrade" else [],

@@ -28,6 +28,7 @@ from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.fake_host im
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.http_server import Server, serving
 from ansible_collections.emqx.fleet.tests.unit.plugins.plugin_utils.run_maker import NEW, OLD, at, failed_in, make_plan
 
+ALL = ["plan", "stage", "switch", "soak", "commit"]
 PLAN = make_plan([["a1"], ["a2"]])
 SWITCHED = at("switched", looked=1, before=read_facts(), after=read_facts(NEW, OLD))
 DONE = at("committed", before=read_facts(), after=read_facts(NEW))
@@ -100,7 +101,7 @@ def test_events_of_a_run(server: Server) -> None:
     assert started == {
         **same,
         "verdict": "running",
-        "phases": ["plan", "stage", "switch", "commit"],
+        "phases": ["plan", "stage", "switch", "soak", "commit"],
         "nodes": {"upgrade": 2},
         "waves": 2,
     }
@@ -293,7 +294,7 @@ def test_the_next_job_goes_on_with_it(form: Any) -> None:
     told = files(variables={report_file.HANDED_ON: form(handed_on)})
     found: dict[str, Outcome | None] = {"a1": DONE, "a2": DONE}
     document = told.finish(report.build(PLAN, found, Rules()), PLAN, found)
-    assert [job["phases"] for job in document["jobs"]] == [["plan", "stage"], ["plan", "stage", "switch", "commit"]]
+    assert [job["phases"] for job in document["jobs"]] == [["plan", "stage"], ALL]
     assert document["started"] == earlier["started"]
 
 

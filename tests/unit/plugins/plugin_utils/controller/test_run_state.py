@@ -187,7 +187,7 @@ def test_other_hosts_that_are_not_in_the_play_were_lost(outcome: Any) -> None:
 def test_rules_are_those_of_the_settings() -> None:
     settings = {"failure_budget": "5%", "on_failure": "rollback_wave", "commit": "never"}
     found = state(settings=settings, ansible_run_tags=["switch"]).rules()
-    assert found == Rules("5%", "rollback_wave", "never", ["switch"])
+    assert found == Rules("5%", "rollback_wave", "never", ["switch", "soak"])
 
 
 def test_rules_without_settings_are_the_careful_ones() -> None:
@@ -201,8 +201,8 @@ def test_rules_without_settings_are_the_careful_ones() -> None:
     [
         (None, None, list(outcomes.PARTS)),
         ((), (), list(outcomes.PARTS)),
-        (("all",), ("commit",), ["plan", "stage", "switch"]),
-        (("stage", "switch"), (), ["stage", "switch"]),
+        (("all",), ("commit",), ["plan", "stage", "switch", "soak"]),
+        (("stage", "switch"), (), ["stage", "switch", "soak"]),
     ],
 )
 def test_parts_are_those_of_the_tags(run: Any, skip: Any, parts: list[str]) -> None:

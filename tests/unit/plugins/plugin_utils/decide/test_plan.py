@@ -60,6 +60,7 @@ def test_a_node_of_the_plan() -> None:
         "node": "emqx@node1",
         "cluster": "emqx@node1",
         "from": "4.4.17",
+        "came_from": "4.4.17",
         "to": "4.4.19",
         "action": "upgrade",
         "hops": [

@@ -567,6 +567,8 @@ def test_what_holds_for_the_whole_play_is_one_value() -> None:
         "canary": "b1",
         "probe": "yes",
         "webhook": "https://h",
+        "phases": "stage",
+        "waves": "rest",
     }
     for name, rule in settings.RULES.items():
         if not rule.fleet_wide:

@@ -15,18 +15,18 @@ KNOWN = "plan, stage, switch, commit, all, always, tagged"
 @pytest.mark.parametrize(
     ("run", "skip", "left"),
     [
-        (["all"], [], ["plan", "stage", "switch", "commit"]),
-        (["all", "deploy"], [], ["plan", "stage", "switch", "commit"]),
-        (["tagged"], [], ["plan", "stage", "switch", "commit"]),
+        (["all"], [], ["plan", "stage", "switch", "soak", "commit"]),
+        (["all", "deploy"], [], ["plan", "stage", "switch", "soak", "commit"]),
+        (["tagged"], [], ["plan", "stage", "switch", "soak", "commit"]),
         (["always"], [], ["plan"]),
         (["plan"], [], ["plan"]),
         (["stage"], [], ["plan", "stage"]),
-        (["commit", "switch"], [], ["plan", "switch", "commit"]),
-        (["all"], ["commit"], ["plan", "stage", "switch"]),
+        (["commit", "switch"], [], ["plan", "switch", "soak", "commit"]),
+        (["all"], ["commit"], ["plan", "stage", "switch", "soak"]),
         (["all"], ["stage", "switch", "commit"], ["plan"]),
-        (["all", "stage"], ["stage"], ["plan", "switch", "commit"]),
-        (["switch", "commit"], ["commit"], ["plan", "switch"]),
-        (["all"], ["slow"], ["plan", "stage", "switch", "commit"]),
+        (["all", "stage"], ["stage"], ["plan", "switch", "soak", "commit"]),
+        (["switch", "commit"], ["commit"], ["plan", "switch", "soak"]),
+        (["all"], ["slow"], ["plan", "stage", "switch", "soak", "commit"]),
     ],
 )
 def test_tags_that_mean_something(run: list[str], skip: list[str], left: list[str]) -> None:
@@ -35,8 +35,8 @@ def test_tags_that_mean_something(run: list[str], skip: list[str], left: list[st
 
 
 def test_a_tag_of_a_playbook_around_asks_for_all() -> None:
-    assert tags.chosen(["emqx"], [], own=["emqx"]) == ["plan", "stage", "switch", "commit"]
-    assert tags.chosen(["emqx"], ["commit"], own=["emqx"]) == ["plan", "stage", "switch"]
+    assert tags.chosen(["emqx"], [], own=["emqx"]) == ["plan", "stage", "switch", "soak", "commit"]
+    assert tags.chosen(["emqx"], ["commit"], own=["emqx"]) == ["plan", "stage", "switch", "soak"]
     assert tags.chosen(["config"], [], own=["emqx"]) == ["plan"]
 
 

@@ -417,7 +417,7 @@ def test_a_reservation_that_is_kept_is_no_clean_end() -> None:
 def test_a_planned_way_back() -> None:
     plan = make_plan([["a1"], ["a2"]], purpose="rollback", target=OLD)
     for node in plan["nodes"].values():
-        node["from"], node["to"] = NEW, OLD
+        node["from"], node["came_from"], node["to"] = NEW, NEW, OLD
     back = went_back(at("reserved"), before=facts(NEW, NEW))
     told = build({"a1": back, "a2": back}, plan)
     assert (told["ok"], told["final"], told["purpose"]) == (True, True, "rollback")
