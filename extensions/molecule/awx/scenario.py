@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026 emqx.fleet contributors
+"""The workflow of AWX, each job as AWX runs it: refused, failing, cancelled and relaunched, and well."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness import BIN, NEW, OLD, QUICK, ROOT, Scenario, verbs
+
+from tests.awx.pod import Job, Pod, extra_vars
+
+FLEET = {"clusters": {"blue": {"hosts": ["h1", "h2", "h3"]}}}
+HOSTS = ("h1", "h2", "h3")
+SECRET = "s3cret-of-the-webhook"
+SURVEY = {**QUICK, "emqx_upgrade_version": NEW, "emqx_upgrade_canary": "1", "emqx_upgrade_take_over": ""}
+#: What a template has of its own besides its playbook.
+TEMPLATES: dict[str, tuple[str, dict[str, Any]]] = {
+    "plan": ("plan.yml", {}),
+    "stage": ("stage.yml", {}),
+    "switch canary": ("switch.yml", {"emqx_upgrade_waves": "canary"}),
+    "switch": ("switch.yml", {"emqx_upgrade_waves": "rest", "emqx_upgrade_phases": ["switch"]}),
+    "soak": ("soak.yml", {}),
+    "commit": ("commit.yml", {}),
+    "report": ("report.yml", {}),
+    "status": ("status.yml", {}),
+    "rollback": ("rollback.yml", {"emqx_upgrade_version": ""}),
+}
+
+
+class Workflow:
+    """A workflow job: its jobs one after the other, each of which has the artifacts of those before."""
+
+    def __init__(self, scenario: Scenario, number: int) -> None:
+        self.scenario = scenario
+        self.number = number
+        self.artifacts: dict[str, Any] = {}
+        self.jobs: dict[str, Job] = {}
+
+    def begin(self, name: str, job_id: int, **more: Any) -> Pod:
+        """Launch one of its jobs."""
+        playbook, own = TEMPLATES[name]
+        workflow = None if more.get("launch_type") == "relaunch" else (self.number, "EMQX rolling upgrade")
+        # The workflow's answers win over a template's own variables; the way back goes to no version.
+        answers = {**SURVEY, **own}
+        given = extra_vars(job_id, f"EMQX {name}", answers, workflow=workflow, artifacts=self.artifacts, **more)
+        pod = Pod(self.scenario.lab, self.scenario.work, job_id, BIN)
+        collections = Path(os.environ.get("ANSIBLE_COLLECTIONS_PATH") or ROOT / ".build/collections")
+        pod.start(playbook, given, collections, secrets={"emqx_upgrade_webhook_token": SECRET})
+        return pod
+
+    def end(self, name: str, pod: Pod) -> Job:
+        """Wait for it, and keep what it handed on."""
+        job = pod.wait()
+        self.artifacts |= job.artifacts
+        self.jobs[name] = job
+        self.scenario.keep(f"job-{pod.number}", asdict(job))
+        (self.scenario.work / f"job-{pod.number}.log").write_text(job.output, encoding="utf-8")
+        return job
+
+    def run(self, *names: str) -> Job:
+        """Jobs one after the other; the last one."""
+        for place, name in enumerate(names):
+            job = self.end(name, self.begin(name, self.number * 100 + len(self.jobs) + 1))
+            assert job.status == "successful" or place == len(names) - 1, f"{name}: {job.status}\n{job.output[-3000:]}"
+        return job
+
+
+def converge(scenario: Scenario) -> None:
+    """Do it."""
+
+    def keep(name: str) -> None:
+        scenario.keep(name, {host: vars(state) for host, state in scenario.nodes().items()})
+
+    # The canary is not to somebody's liking.
+    refused = Workflow(scenario, 1)
+    refused.run("plan", "stage", "switch canary")
+    keep("after-canary")
+    refused.run("status", "rollback", "report")
+    keep("after-refusal")
+
+    # A canary that cannot be switched; nobody lets it go back.
+    failing = Workflow(scenario, 2)
+    scenario.broker_fault("h1", "relup_crash")
+    failing.run("switch canary")
+    scenario.host("h1").path("/opt/emqx/data/faults/relup_crash").unlink()
+    failing.run("status", "report")
+    keep("after-failure")
+
+    # The pod of a job is taken away in the middle; the job is relaunched at once.
+    good = Workflow(scenario, 3)
+    good.run("stage", "switch canary")
+    pod = good.begin("switch", 390)
+    journal = scenario.host("h2").path("/opt/emqx/data/fleet/journal.jsonl")
+    entries = len(journal.read_text(encoding="utf-8").splitlines())
+    pod.wait_until(lambda: len(journal.read_text(encoding="utf-8").splitlines()) > entries)
+    pod.cancel()
+    good.end("switch cancelled", pod)
+    keep("after-cancel")
+    assert good.end("switch", good.begin("switch", 391, launch_type="relaunch")).status == "successful"
+    keep("after-relaunch")
+    good.run("soak", "commit", "report")
+
+
+def verify(scenario: Scenario) -> None:
+    """See what became of it."""
+
+    def job(number: int) -> Job:
+        return Job(**scenario.kept(f"job-{number}"))
+
+    def running(name: str) -> dict[str, tuple[str, str]]:
+        return {host: (state["running"], state["boots"]) for host, state in scenario.kept(name).items()}
+
+    old, new = (OLD, OLD), (NEW, OLD)
+    assert running("after-canary") == {"h1": new, "h2": old, "h3": old}
+    assert all(state["reserved"]["id"] == "awx-workflow-1" for state in scenario.kept("after-canary").values())
+    assert running("after-refusal") == dict.fromkeys(HOSTS, old)
+    assert all(state["reserved"] is None for state in scenario.kept("after-refusal").values())
+    last = job(106)
+    assert last.status == "failed"
+    assert "These nodes went back: h1" in last.messages[-1], last.messages
+
+    failed, last = job(201), job(203)
+    assert failed.status == "failed"
+    assert (
+        "relaunch this job (201, EMQX switch canary), or all of the workflow (2, EMQX rolling upgrade)."
+        in (failed.messages[-1])
+    ), failed.messages
+    assert "ansible-playbook" not in failed.messages[-1], failed.messages
+    assert last.status == "failed"
+    assert running("after-failure") == dict.fromkeys(HOSTS, old)
+    assert all(state["reserved"] is None for state in scenario.kept("after-failure").values())
+
+    assert job(390).status != "successful"
+    assert scenario.kept("after-cancel")["h2"]["reserved"]["id"] == "awx-workflow-3"
+    assert running("after-relaunch") == dict.fromkeys(HOSTS, new)
+    commit, report = job(304), job(305)
+    assert (commit.status, report.status) == ("successful", "successful"), report.output
+    for told in (commit.artifacts["emqx_fleet_report"], report.artifacts["emqx_fleet_report"]):
+        assert {host: node["from"] for host, node in told["nodes"].items()} == dict.fromkeys(HOSTS, OLD)
+        assert {node["result"] for node in told["nodes"].values()} == {"committed"}
+        assert (told["ok"], told["run_id"]) == (True, "awx-workflow-3")
+    assert [row["awx"]["job_id"] for row in report.artifacts["emqx_fleet_report"]["jobs"]][-1] == "305"
+
+    for path in scenario.work.glob("job-*.json"):
+        found = Job(**json.loads(path.read_text(encoding="utf-8")))
+        assert not found.holds(SECRET), path
+    scenario.require_clients_kept(but_of=["h1"])
+    scenario.require_same_processes()
+    for state in scenario.require(NEW, NEW).values():
+        assert state.reserved is None
+    assert verbs(scenario.nodes("h2")["h2"].journal)[-2:] == [f"switch {NEW}", f"commit {NEW}"]
