@@ -14,7 +14,6 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import job
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import (
     ReportFiles,
-    from_text,
     handed_on,
     next_commands,
 )
@@ -60,7 +59,7 @@ class ActionModule(ActionBase):
     def _run_id(state: RunState, variables: Mapping[str, Any]) -> str | None:
         """That of the settings, or that of the document of the job before this one."""
         given = str(state.settings.get("run_id") or variables.get(custom_stats.RUN_ID) or "")
-        document = from_text(variables.get(custom_stats.DOCUMENT))
+        document = job.from_text(variables.get(custom_stats.DOCUMENT))
         return given or (str(document.get("run_id") or "") if isinstance(document, Mapping) else "") or None
 
     @staticmethod

@@ -65,9 +65,7 @@ class ActionModule(ActionBase):
         forks = variables.get("ansible_forks")
         try:
             packages = package_sources.load(
-                settings["packages"]
-                if purpose == "upgrade" and self._needs_packages(state, options["purpose"])
-                else [],
+                self._sources(settings["packages"], state, options["purpose"]),
                 os.getcwd(),
                 options["download_dir"],
                 lambda url: cast(BinaryIO, open_url(url, timeout=60)),
@@ -125,9 +123,11 @@ class ActionModule(ActionBase):
         return result
 
     @staticmethod
-    def _needs_packages(state: RunState, purpose: str) -> bool:
-        """A job that only watches or commits finds on the nodes what it needs."""
-        return purpose == "plan" or bool({"stage", "switch"} & set(state.parts()))
+    def _sources(packages: list[str], state: RunState, purpose: str) -> list[str]:
+        """Where packages are looked for. A job that only watches or commits needs none."""
+        if purpose == "plan" or (purpose == "upgrade" and {"stage", "switch"} & set(state.parts())):
+            return packages
+        return [source for source in packages if purpose == "upgrade" and os.path.exists(os.path.expanduser(source))]
 
     def _facts(self, name: str, variables: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """The facts of every host of the play; without a state for a host that could not be read."""

@@ -20,6 +20,9 @@ description:
     host, or none within C(--limit); C(--start-at-task) or C(--step) leave out what the rest is built on; C(--tags) or
     C(--skip-tags) name what is not there, or leave nothing.
   - An empty pattern means V(all).
+  - >-
+    In a job that is for a part of the fleet, which the variable C(emqx_fleet_part) says, it is the hosts of that part
+    by C(emqx_fleet_parts), as the playbook C(emqx.fleet.split) hands them on.
   - Says nothing about C(--syntax-check), C(--list-hosts), C(--list-tasks) and C(--list-tags), which do nothing anyway.
 options:
   _terms:
@@ -63,7 +66,7 @@ from typing import Any
 from ansible import context
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import host_patterns
+from ansible_collections.emqx.fleet.plugins.plugin_utils.controller import host_patterns, job
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.host_patterns import Hosts, PatternError
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import settings, tags
 
@@ -80,11 +83,38 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=kwargs)
         known = variables or {}
         given = context.CLIARGS
+        part, problem = hosts_of_part(known)
+        if problem:
+            raise AnsibleLookupError(f"No node was touched. {problem}")
+        terms = [part] if part else terms
         if not any(given.get(option) for option in _ONLY_SHOWS):
             found = refusals(terms, known, given, self.get_option("tags"), self._loader)
             if found:
                 raise AnsibleLookupError(f"No node was touched. {' '.join(found)}")
         return [pattern_of(terms, _names(known))]
+
+
+def hosts_of_part(variables: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The hosts of the part of the fleet that the job is for, empty where it is for all; and what is wrong with that.
+
+    ``emqx_fleet_parts`` is what ``emqx.fleet.split`` handed on, and ``emqx_fleet_part`` says which of them it is.
+    """
+    wanted, parts = job.part(variables), job.from_text(variables.get("emqx_fleet_parts"))
+    if not wanted:
+        return [], ""
+    if not isinstance(parts, Mapping) or not parts:
+        return [], (
+            f"emqx_fleet_part is {wanted}, and emqx_fleet_parts is not set; expected are the parts that a job of "
+            "emqx.fleet.split before this one has handed on. Let that job come first in the workflow."
+        )
+    found = next((hosts for name, hosts in parts.items() if str(name) == wanted), None)
+    if not isinstance(found, (list, tuple)) or not found:
+        named = ", ".join(str(name) for name in parts)
+        return [], (
+            f"emqx_fleet_part is {wanted}, and the parts of the fleet are {named}; expected is one of them. Give "
+            "emqx.fleet.split as many parts as the workflow has jobs for them."
+        )
+    return [str(host) for host in found], ""
 
 
 def pattern_of(terms: Sequence[Any], names: Collection[str] = ()) -> str:

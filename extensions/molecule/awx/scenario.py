@@ -138,13 +138,13 @@ def verify(scenario: Scenario) -> None:
     assert job(390).status != "successful"
     assert scenario.kept("after-cancel")["h2"]["reserved"]["id"] == "awx-workflow-3"
     assert running("after-relaunch") == dict.fromkeys(HOSTS, new)
-    commit, report = job(304), job(305)
+    commit, report = job(306), job(307)
     assert (commit.status, report.status) == ("successful", "successful"), report.output
     for told in (commit.artifacts["emqx_fleet_report"], report.artifacts["emqx_fleet_report"]):
         assert {host: node["from"] for host, node in told["nodes"].items()} == dict.fromkeys(HOSTS, OLD)
         assert {node["result"] for node in told["nodes"].values()} == {"committed"}
         assert (told["ok"], told["run_id"]) == (True, "awx-workflow-3")
-    assert [row["awx"]["job_id"] for row in report.artifacts["emqx_fleet_report"]["jobs"]][-1] == "305"
+    assert [row["awx"]["job_id"] for row in report.artifacts["emqx_fleet_report"]["jobs"]][-1] == "307"
 
     for path in scenario.work.glob("job-*.json"):
         found = Job(**json.loads(path.read_text(encoding="utf-8")))

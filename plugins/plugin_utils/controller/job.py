@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import functools
 import json
 import platform
@@ -96,6 +98,16 @@ def is_relaunched(variables: Mapping[str, Any]) -> bool:
     if _of_awx(variables, "job_launch_type") == "relaunch":
         return True
     return _of_awx(variables, "workflow_job_launch_type") == "relaunch" and not part(variables)
+
+
+def from_text(value: Any) -> Any:
+    """What a variable holds that was handed on as text, in JSON or as a template writes it; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return read(value)
+    return None
 
 
 def part(variables: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ meanwhile is told when the report itself cannot be.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import json
@@ -268,7 +267,7 @@ class ReportFiles:
 def handed_on(variables: Mapping[str, Any], run_id: str | None) -> list[dict[str, Any]]:
     """The documents that earlier jobs of the run handed on; of jobs for parts of a fleet there is one for each."""
     names = [name for name in variables if name == HANDED_ON or str(name).startswith(f"{HANDED_ON}_part_")]
-    found = [from_text(variables[name]) for name in sorted(names)]
+    found = [job.from_text(variables[name]) for name in sorted(names)]
     return [dict(each) for each in found if document.is_of_run(each, run_id)]
 
 
@@ -300,16 +299,6 @@ def write_metrics(path: str, make: Callable[[str, str], str]) -> str:
     except (OSError, ValueError):
         earlier = ""
     return replace(path, make(earlier, name.removesuffix(".prom")), mode=0o644)
-
-
-def from_text(value: Any) -> Any:
-    """What a variable holds that was handed on as text, in JSON or as a template writes it; anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    for read in (json.loads, ast.literal_eval):
-        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            return read(value)
-    return None
 
 
 def replace(path: str, text: str, mode: int | None = None) -> str:

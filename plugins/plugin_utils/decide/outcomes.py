@@ -415,6 +415,8 @@ def decide(
     message = _why_halted(view, rules) if phase != "rollback" or planned_back else ""
     if not message and phase == "commit" and never_commits(plan, rules):
         message = "The version is not to be made permanent in this run."
+    if not message and plan["purpose"] == "upgrade" and phase in ("switch", "commit") and phase not in rules.parts:
+        message = f"The {phase} is left to another job."
     hosts = _hosts_of(plan, view, phase, wave, back) if not message or phase == "end" else []
     living = [host for host in hosts if host not in gone]
     return {

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -275,7 +276,7 @@ class _Planner:
 
     def _waves(self, nodes: Mapping[str, PlanNode]) -> list[Wave]:
         switching = [host for host, node in nodes.items() if node["action"] == "upgrade"]
-        switched = [host for host, node in nodes.items() if node["action"] == "commit"]
+        switched = Counter(node["cluster"] for node in nodes.values() if node["action"] == "commit")
         if self._options.waves == "rest" and switching and not self._runs_somewhere(nodes):
             raise PlanError(
                 f"emqx_upgrade_waves is rest, but no node runs {self._goal}; expected are canaries that an earlier job "
@@ -294,7 +295,7 @@ class _Planner:
                 wave_size=self._options.wave_size,
                 canary=self._options.canary,
                 part=self._options.waves,
-                switched=len(switched),
+                switched=switched,
             )
         except waves.WaveError as exc:
             raise PlanError(str(exc)) from exc

@@ -11,7 +11,7 @@ import heapq
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Wave
@@ -48,12 +48,12 @@ def arrange(
     wave_size: int | str | None = None,
     canary: int | str | Sequence[str] = 1,
     part: str = "all",
-    switched: int = 0,
+    switched: Mapping[str, int] | None = None,
 ) -> list[Wave]:
     """Return the waves: canaries first, then as few waves as the two bounds allow.
 
-    ``part``: the waves that this job is for, out of :data:`PARTS`. ``switched``: how many nodes earlier jobs of the run
-    have switched; where this one is for the canaries, these are some of them.
+    ``part``: the waves that this job is for, out of :data:`PARTS`. ``switched``: how many nodes of each cluster earlier
+    jobs of the run have switched; where this one is for the canaries, these are some of them.
 
     ``wave_size`` and ``canary`` are numbers, or percentages of all candidates; ``canary`` may be a list of hosts. The
     bounds hold for the canaries too, so that two of one cluster make two canary waves. Raises :class:`WaveError`.
@@ -62,12 +62,9 @@ def arrange(
         raise WaveError(f"the nodes of a cluster in one wave are 1 or more, not {max_per_cluster!r}")
     clusters = _by_cluster(candidates)
     total = sum(len(rows) for rows in clusters.values())
-    if part == "rest":
-        canary = 0
-    elif part == "canary" and isinstance(canary, (int, str)):
-        canary = max(0, amount("canary", canary, total + switched) - switched)
+    had = dict(switched or {}) if part == "canary" else {}
     size = total if wave_size is None else amount("wave_size", wave_size, total) or total
-    chosen = _canaries(clusters, canary, total)
+    chosen = _canaries(clusters, 0 if part == "rest" else canary, total, had)
     first = {label: [row for row in rows if row.host in chosen] for label, rows in clusters.items()}
     rest = {label: [row for row in rows if row.host not in chosen] for label, rows in clusters.items()}
     waves: list[Wave] = []
@@ -100,10 +97,13 @@ def _by_cluster(candidates: Iterable[Candidate]) -> dict[str, list[Candidate]]:
     return {label: found[label] for label in sorted(found, key=natural)}
 
 
-def _canaries(clusters: dict[str, list[Candidate]], canary: int | str | Sequence[str], total: int) -> set[str]:
+def _canaries(
+    clusters: dict[str, list[Candidate]], canary: int | str | Sequence[str], total: int, had: Mapping[str, int]
+) -> set[str]:
     """Return the hosts that go first: the first of every cluster, then the second, and so on, or those asked for.
 
-    A coordinator that others of its cluster still have to precede is none, even if asked for.
+    A coordinator that others of its cluster still have to precede is none, even if asked for. ``had``: how many of each
+    cluster have gone before, which were its first.
     """
     if not isinstance(canary, (int, str)):
         wanted = set(canary)
@@ -112,15 +112,18 @@ def _canaries(clusters: dict[str, list[Candidate]], canary: int | str | Sequence
             if any(row.host not in chosen and not row.last for row in rows):
                 chosen -= {row.host for row in rows if row.last}
         return chosen
-    left = amount("canary", canary, total)
+    left = amount("canary", canary, total + sum(had.values()))
     found: set[str] = set()
-    longest = max((len(rows) for rows in clusters.values()), default=0)
+    labels = sorted({*clusters, *had}, key=natural)
+    longest = max((had.get(label, 0) + len(clusters.get(label, ())) for label in labels), default=0)
     for place in range(longest):
-        for rows in clusters.values():
-            if len(found) >= left:
+        for label in labels:
+            rows, gone = clusters.get(label, []), had.get(label, 0)
+            if left <= 0:
                 return found
-            if place < len(rows):
-                found.add(rows[place].host)
+            if place < gone + len(rows):
+                left -= 1
+                found.update([] if place < gone else [rows[place - gone].host])
     return found
 
 

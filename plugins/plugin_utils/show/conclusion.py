@@ -18,6 +18,8 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.show import document, r
 
 _NAMES_SHOWN = 20
 _DONE = ("committed", "nothing_to_do")
+#: How the lines of a message begin that say what to do next, which is another thing now.
+_ADVICE = ("To go on", "To go back", "To see")
 
 
 class Told(NamedTuple):
@@ -113,7 +115,8 @@ def _of_the_jobs(told: Mapping[str, Any]) -> list[str]:
         number = (last.get("awx") or {}).get("job_id")
         which = f"The job {number} ({last['awx']['job_template']})" if number else "The job before this one"
         how = {"running": "did not come to its end", "refused": "was refused"}.get(last["verdict"], "failed")
-        problems.append(f"{which} {how}." + (f" It said: {told['message']}" if told["message"] else ""))
+        said = [line for line in told["message"].splitlines() if not line.startswith(_ADVICE)]
+        problems.append("\n".join([f"{which} {how}:", *said] if said else [f"{which} {how}."]))
     if told["purpose"] == "rollback":
         back = [host for host, node in told["nodes"].items() if node["result"] in ("rolled_back", "failed_rolled_back")]
         if back:

@@ -16,7 +16,7 @@ _VALUE = r"[^\s;,]*[^\s;,.]"
 _WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"\bAdd -e (\w+)=({_VALUE})"), r"Add \1: \2 to the extra variables, or answer it in the survey"),
     (re.compile(r"-e '(\{.*?\})'"), r"\1 as extra variables"),
-    (re.compile(rf"-e (\w+)=({_VALUE})"), r"\1: \2 as an extra variable"),
+    (re.compile(rf"(?<!\w)-e (\w+)=({_VALUE})"), r"\1: \2 as an extra variable"),
     (re.compile(r"-e (\w+)=(?=\s|$)"), r"an empty \1 as an extra variable"),
     (re.compile(r"\bwith -e or\b"), "as an extra variable or"),
     (re.compile(r"\brun the same command again\b"), "launch the job again"),

@@ -199,7 +199,7 @@ def test_waves_without_hooks_and_pauses_are_plain(settings: Any, plain: bool) ->
     ],
 )
 def test_a_run_that_switches_or_commits_may_have_a_probe(settings: Any, options: Any, probed: bool) -> None:
-    given = make_settings(packages=["packages"], version="4.4.19", **settings)
+    given = make_settings(packages=["."], version="4.4.19", **settings)
     assert plan({"a": make_facts()}, settings=given, **options)["probed"] is probed
 
 

@@ -254,13 +254,13 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Callable[...,
     """The result of the task that checks settings, for one host that has these."""
     monkeypatch.chdir(tmp_path)
 
-    def check_settings(purpose: str = "upgrade", **values: Any) -> Told:
+    def check_settings(purpose: str = "upgrade", variables: dict[str, Any] | None = None, **values: Any) -> Told:
         found = {"a1": {f"emqx_upgrade_{name}": value for name, value in values.items()}}
         monkeypatch.setattr(emqx_settings.host_variables, "of_hosts", lambda *_arguments: found)
         action = make_action(emqx_settings, purpose=purpose)
         action._task.tags = []
-        variables = {"inventory_hostname": "a1", "ansible_play_hosts_all": ["a1"], "groups": {"all": ["a1"]}}
-        result: Told = action.run(task_vars=variables)
+        known = {"inventory_hostname": "a1", "ansible_play_hosts_all": ["a1"], "groups": {"all": ["a1"]}}
+        result: Told = action.run(task_vars={**known, **(variables or {})})
         return result
 
     return check_settings
@@ -273,6 +273,80 @@ def test_settings_of_every_host_with_the_parts_of_the_run(settings_of: Callable[
     assert (result["settings"]["a1"]["version"], result["settings"]["a1"]["soak_seconds"]) == ("4.4.19", 120)
     assert result["phases"] == ["plan", "stage", "switch", "soak", "commit"]
     assert settings_of("plan", version="4.4.19", packages="packages")["phases"] == ["plan"]
+
+
+OF_A_WORKFLOW = {"awx_job_id": 12, "awx_workflow_job_id": 7, "awx_workflow_job_name": "w", "awx_job_template_name": "t"}
+
+
+@pytest.mark.parametrize(
+    ("purpose", "values", "variables", "run_id", "take_over"),
+    [
+        ("upgrade", {"phases": "switch"}, OF_A_WORKFLOW, "awx-workflow-7", []),
+        ("upgrade", {"phases": "switch", "run_id": "change-1"}, OF_A_WORKFLOW, "change-1", []),
+        # A run in one job has nothing to hand on.
+        ("upgrade", {}, OF_A_WORKFLOW, "", []),
+        ("rollback", {}, OF_A_WORKFLOW, "awx-workflow-7", []),
+        ("report", {}, OF_A_WORKFLOW, "awx-workflow-7", []),
+        ("status", {}, OF_A_WORKFLOW, "", []),
+        ("upgrade", {"phases": "switch"}, {}, "", []),
+        (
+            "upgrade",
+            {"phases": "switch", "take_over": "x"},
+            {"awx_job_id": 13, "awx_job_launch_type": "relaunch", "emqx_fleet_run_id": "awx-workflow-7"},
+            "awx-workflow-7",
+            ["x", "awx-workflow-7"],
+        ),
+        ("upgrade", {"run_id": "c"}, {"awx_job_launch_type": "relaunch"}, "c", ["c"]),
+    ],
+)
+def test_a_job_of_awx_goes_on_with_the_run_of_its_workflow(
+    settings_of: Callable[..., Told],
+    tmp_path: Any,
+    purpose: str,
+    values: dict[str, Any],
+    variables: dict[str, Any],
+    run_id: str,
+    take_over: list[str],
+) -> None:
+    (tmp_path / "packages").mkdir()
+    result = settings_of(purpose, variables=variables, version="4.4.19", packages="packages", **values)
+    assert not result.get("failed"), result
+    found = result["settings"]["a1"]
+    assert (found["run_id"], found["take_over"]) == (run_id, take_over)
+
+
+@pytest.mark.parametrize("purpose", ["upgrade", "rollback", "commit", "cleanup", "status", "plan"])
+def test_a_slice_of_a_job_changes_nothing(settings_of: Callable[..., Told], tmp_path: Any, purpose: str) -> None:
+    (tmp_path / "packages").mkdir()
+    variables = {**OF_A_WORKFLOW, "awx_workflow_job_name": "t"}
+    result = settings_of(purpose, variables=variables, version="4.4.19", packages="packages")
+    assert bool(result.get("failed")) is (purpose not in ("status", "plan"))
+    if result.get("failed"):
+        assert "This job is a slice of the job template t" in result["msg"]
+        assert "launch the job again" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("values", "phases"),
+    [
+        ({"phases": "soak"}, ["plan", "soak"]),
+        ({"phases": "stage,switch"}, ["plan", "stage", "switch"]),
+        ({"phases": "plan"}, ["plan"]),
+    ],
+)
+def test_parts_of_a_run_by_the_setting(
+    settings_of: Callable[..., Told], tmp_path: Any, values: dict[str, Any], phases: list[str]
+) -> None:
+    (tmp_path / "packages").mkdir()
+    assert settings_of(version="4.4.19", packages="packages", **values)["phases"] == phases
+    # Of what the tags leave.
+    result = settings_of(version="4.4.19", packages="packages", variables={"ansible_run_tags": ["commit"]}, **values)
+    assert bool(result.get("failed")) is (phases != ["plan"])
+
+
+def test_a_job_that_brings_nothing_needs_no_packages(settings_of: Callable[..., Told]) -> None:
+    for phases, refused in (("commit", False), ("soak", False), ("switch", True)):
+        assert bool(settings_of(version="4.4.19", packages="nowhere", phases=phases).get("failed")) is refused, phases
 
 
 def test_the_password_of_the_probe_is_in_no_result(settings_of: Callable[..., Told], tmp_path: Any) -> None:

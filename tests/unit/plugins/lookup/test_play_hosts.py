@@ -181,3 +181,37 @@ def test_tags_of_a_playbook_of_the_collection(playbook: str, monkeypatch: pytest
 def test_tags_of_a_playbook_around_it(playbooks: tuple[str, ...]) -> None:
     assert refusals("all", tags=("emqx",), args=playbooks) == []
     assert len(refusals("all", tags=("swich",), args=playbooks)) == 1
+
+
+PARTS = {"1": ["b1", "b2"], "2": ["c1"]}
+
+
+@pytest.mark.parametrize(
+    ("part", "parts", "hosts"),
+    [
+        (None, PARTS, []),
+        ("", PARTS, []),
+        ("1", PARTS, ["b1", "b2"]),
+        (2, PARTS, ["c1"]),
+        ("2", {1: ["b1"], 2: ["c1"]}, ["c1"]),
+        ("2", '{"1": ["b1"], "2": ["c1"]}', ["c1"]),
+    ],
+)
+def test_a_job_for_a_part_of_the_fleet(part: Any, parts: Any, hosts: list[str]) -> None:
+    assert play_hosts.hosts_of_part({"emqx_fleet_part": part, "emqx_fleet_parts": parts}) == (hosts, "")
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (None, "emqx_fleet_part is 3, and emqx_fleet_parts is not set"),
+        ({}, "emqx_fleet_part is 3, and emqx_fleet_parts is not set"),
+        ("nonsense", "emqx_fleet_part is 3, and emqx_fleet_parts is not set"),
+        (PARTS, "emqx_fleet_part is 3, and the parts of the fleet are 1, 2; expected is one of them."),
+        ({"3": []}, "the parts of the fleet are 3"),
+    ],
+)
+def test_a_part_that_there_is_not_is_never_the_whole_fleet(parts: Any, words: str) -> None:
+    hosts, problem = play_hosts.hosts_of_part({"emqx_fleet_part": "3", "emqx_fleet_parts": parts})
+    assert hosts == []
+    assert words in problem

@@ -1000,3 +1000,36 @@ def test_what_runs_is_permanent_or_boots_is_never_superfluous() -> None:
     listed = [("4.4.16", "old"), ("4.4.17", "old"), ("4.4.18", "old"), ("4.4.19", "permanent"), ("odd", "old")]
     assert superfluous_releases(facts(listed, running="4.4.17", boots="4.4.18"), 0) == ["4.4.16"]
     assert superfluous_releases(facts(listed, permanent="4.4.16"), 0) == ["4.4.18", "4.4.17"]
+
+
+# A job for some of the waves
+
+
+def test_nodes_of_a_later_job_are_left_where_they_are() -> None:
+    plan = make_plan([["a1"]], {"a2": "upgrade", "b1": "upgrade"})
+    for host in ("a2", "b1"):
+        plan["nodes"][host]["wave"] = None
+    rules = Rules(parts=("plan", "stage", "switch", "soak"), commit="node")
+    staged = {host: at("staged") for host in plan["nodes"]}
+    assert decide(plan, staged, "switch", rules, 1)["hosts"] == ["a1"]
+    switched = {**staged, "a1": at("switched", looked=1)}
+    decision = decide(plan, switched, "soak", rules)
+    assert (decision["hosts"], decision["failures"]) == (["a1"], {})
+    soaked = {**staged, "a1": at("soaked")}
+    end = decide(plan, soaked, "end", rules)
+    assert (end["failures"], end["final"]) == ({}, False), "the others are for a later job"
+    assert end["hosts"] == ["a1", "a2", "b1"]
+    # One that got lost on the way to where the others are is a failure all the same.
+    lost = {**soaked, "b1": at("reserved")}
+    assert decide(plan, lost, "end", rules)["failures"]["b1"]["phase"] == "dropped out"
+    assert decide(plan, {**soaked, "a1": failed_in("switch")}, "end", rules)["final"]
+
+
+@pytest.mark.parametrize("phase", ["switch", "commit"])
+def test_what_is_not_of_this_job_is_not_begun(phase: str) -> None:
+    rules = Rules(parts=("plan", "stage"))
+    decision = decide(PLAN, fleet("staged"), phase, rules, 1 if phase == "switch" else 0)
+    assert (decision["proceed"], decision["message"]) == (False, f"The {phase} is left to another job.")
+    assert decision["hosts"] == []
+    # A way back, and a commit as a purpose of its own, are no roll-out in parts.
+    assert decide({**PLAN, "purpose": "commit"}, fleet(**ALL_SOAKED), "commit", rules)["proceed"]

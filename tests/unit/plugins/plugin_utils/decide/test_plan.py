@@ -700,3 +700,44 @@ def test_a_stable_default() -> None:
     assert TARGET.max_per_cluster == 1
     assert TARGET.canary == 1
     assert TARGET.accept == ()
+
+
+def test_a_job_for_the_canaries_alone() -> None:
+    fleet = make_clusters(2, 3)
+    found = plan(fleet, canary=2, waves="canary")
+    assert [(wave["kind"], wave["hosts"]) for wave in found["waves"]] == [("canary", ["c0n0", "c1n0"])]
+    assert {node["action"] for node in found["nodes"].values()} == {"upgrade"}
+    assert [host for host, node in found["nodes"].items() if node["wave"] is None] == ["c0n1", "c0n2", "c1n1", "c1n2"]
+    # Relaunched, it does not choose others.
+    fleet["c0n0"] = make_facts("emqx@c0n0", "4.4.19", permanent="4.4.18", cluster=fleet["c0n0"]["cluster"])
+    assert wave_hosts(plan(fleet, canary=2, waves="canary")) == [["c1n0"]]
+    assert wave_hosts(plan(fleet, canary=1, waves="canary")) == []
+    assert wave_hosts(plan(fleet, canary=["c0n0", "c1n2"], waves="canary")) == [["c1n2"]]
+
+
+def test_a_job_for_the_rest_has_no_canaries_of_its_own() -> None:
+    fleet = make_clusters(2, 2)
+    with pytest.raises(PlanError, match=r"emqx_upgrade_waves is rest, but no node runs 4.4.19"):
+        plan(fleet, waves="rest")
+    fleet["c0n0"] = make_facts("emqx@c0n0", "4.4.19", permanent="4.4.18", cluster=fleet["c0n0"]["cluster"])
+    found = plan(fleet, waves="rest")
+    assert [(wave["kind"], wave["hosts"]) for wave in found["waves"]] == [
+        ("wave", ["c0n1", "c1n0"]),
+        ("wave", ["c1n1"]),
+    ]
+    # Where nothing is left to be switched there need not be a canary.
+    assert wave_hosts(plan({"a": make_facts(running="4.4.19")}, waves="rest")) == []
+
+
+def test_where_a_node_came_from() -> None:
+    fleet = {
+        "a": make_facts("emqx@a"),
+        "b": make_facts("emqx@b", "4.4.19", permanent="4.4.18"),
+        "c": make_facts("emqx@c", "4.4.19"),
+    }
+    found = plan(fleet)["nodes"]
+    assert {host: (node["from"], node["came_from"]) for host, node in found.items()} == {
+        "a": ("4.4.18", "4.4.18"),
+        "b": ("4.4.19", "4.4.18"),
+        "c": ("4.4.19", "4.4.19"),
+    }

@@ -78,3 +78,30 @@ def test_the_way_back_of_an_uncommitted_node() -> None:
     assert purposes.way_back_of_uncommitted(dict(HALF, ways_back=ways)) == ["4.4.18"]
     assert purposes.way_back_of_uncommitted(dict(DONE, ways_back=ways)) == []
     assert purposes.way_back_of_uncommitted(dict(HALF, permanent=None, ways_back=ways)) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "action", "version"),
+    [
+        (FRESH, "upgrade", "4.4.18"),
+        (HALF, "commit", "4.4.18"),
+        (DONE, "none", "4.4.19"),
+        # Half committed: the journal knows.
+        (
+            {**DONE, "journal": [{"running": "4.4.17", "outcome": "done"}, {"running": "4.4.18", "outcome": "done"}]},
+            "commit",
+            "4.4.18",
+        ),
+        (
+            {**DONE, "journal": [{"running": "4.4.18", "outcome": "done"}, {"running": "4.4.19", "outcome": "done"}]},
+            "commit",
+            "4.4.18",
+        ),
+        ({**DONE, "journal": [{"running": "4.4.18", "outcome": "refused"}]}, "commit", "4.4.19"),
+        ({**DONE, "journal": []}, "commit", "4.4.19"),
+        (DEAD, "commit", None),
+        ({}, "refuse", None),
+    ],
+)
+def test_where_a_node_came_from(found: dict[str, Any], action: str, version: str | None) -> None:
+    assert purposes.came_from(found, action) == version

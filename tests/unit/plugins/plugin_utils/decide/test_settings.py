@@ -682,3 +682,39 @@ def test_what_is_read_is_what_the_deciding_parts_take() -> None:
         waves.amount("wave_size", meaning("wave_size", value), 100)
         verdicts.allowed_loss(meaning("client_loss_tolerance", value), 100)
     assert OPTIONS["max_clock_skew"]["default"] == gates.DEFAULT_MAX_CLOCK_SKEW
+
+
+@pytest.mark.parametrize(
+    ("value", "parts"),
+    [
+        ("switch", ["plan", "switch"]),
+        ("commit, Stage", ["plan", "stage", "commit"]),
+        (["soak"], ["plan", "soak"]),
+        ("plan", ["plan"]),
+        (list(settings.PARTS), list(settings.PARTS)),
+    ],
+)
+def test_parts_of_a_run(value: Any, parts: list[str]) -> None:
+    assert meaning("phases", value) == parts
+
+
+def test_what_is_no_part_of_a_run() -> None:
+    assert complaint("phases", "swich") == (
+        "emqx_upgrade_phases names 'swich', which is no part of a run; expected are parts out of plan, stage, switch, "
+        "soak, commit. Did you mean switch?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"waves": "canary"}, "emqx_upgrade_waves is canary in a run that commits as well"),
+        ({"waves": "canary", "phases": "switch", "canary": 0}, "is canary while emqx_upgrade_canary is 0"),
+        ({"waves": "canary", "phases": "switch", "canary": "0%"}, "is canary while emqx_upgrade_canary is 0%"),
+    ],
+)
+def test_canaries_that_would_be_left_alone(given: dict[str, Any], words: str) -> None:
+    (sentence,) = read(**given).problems.sentences()
+    assert words in sentence
+    assert read(waves="canary", phases="stage,switch").problems.sentences() == []
+    assert read(waves="rest").problems.sentences() == []

@@ -488,3 +488,22 @@ def test_no_report_keeps_silent_or_lies(found: dict[str, Any], parts: tuple[str,
     clean = {"committed"} if "commit" in parts and commit != "never" else {"committed", "uncommitted", "staged"}
     if told["ok"]:
         assert set(results(told).values()) <= clean
+
+
+def test_a_job_for_the_canaries_leaves_the_others() -> None:
+    plan = make_plan([["a1"]], {"a2": "upgrade"})
+    plan["nodes"]["a2"]["wave"] = None
+    rules = Rules(parts=("plan", "stage", "switch", "soak"))
+    told = build({"a1": soaked(), "a2": at("staged")}, plan, rules)
+    assert (told["message"], told["final"]) == ("", False)
+    assert results(told) == {"a1": "uncommitted", "a2": "staged"}
+    told = build({"a1": soaked(), "a2": at("reserved")}, plan, rules)
+    assert (told["message"], results(told)["a2"]) == ("", "not_begun"), "an earlier job has staged it"
+    told = build({"a1": failed(), "a2": at("reserved", after=facts(OLD))}, plan, rules)
+    assert "These nodes were not touched: a2." in told["message"]
+
+
+def test_a_node_that_an_earlier_job_switched_came_from_another_version() -> None:
+    plan = make_plan([], {"a1": "commit"})
+    told = build({"a1": committed()}, plan, Rules(parts=("plan", "commit")))
+    assert told["nodes"]["a1"]["from"] == OLD
