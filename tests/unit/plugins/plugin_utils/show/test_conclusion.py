@@ -64,12 +64,12 @@ def test_all_went_well() -> None:
             "The job before this one failed:\na2 failed in phase commit: It broke.",
         ),
         (
-            {"a1": DONE, "a2": UNCOMMITTED},
+            {"a1": UNCOMMITTED, "a2": UNCOMMITTED},
             {"a2": read_facts(NEW, OLD)},
-            "These nodes are no further than 'not committed': a2.",
+            "These nodes are no further than 'not committed': a1, a2.",
         ),
         (
-            {"a1": DONE, "a2": UNCOMMITTED},
+            {"a1": UNCOMMITTED, "a2": UNCOMMITTED},
             {"a2": read_facts(NEW, OLD)},
             "would bring another version back on: a2. To take them back at once: back.",
         ),
@@ -79,7 +79,7 @@ def test_all_went_well() -> None:
     ],
 )
 def test_what_is_no_success(found: dict[str, Any], facts: dict[str, Any], words: str) -> None:
-    told = conclude(make_document(PLAN, found), facts={**WELL, **facts})
+    told = conclude(make_document(PLAN, found), facts={**WELL, **{host: {"journal": [], **found} for host, found in facts.items()}})
     assert not told.ok
     assert words in told.message, told.message
     assert told.message.endswith("To see where every node is: look.")
@@ -114,7 +114,7 @@ def test_what_is_still_reserved_is_told() -> None:
     ],
 )
 def test_without_a_document(ok: bool | None, facts: dict[str, Any], words: str) -> None:
-    assert words in conclude(facts=facts, ok=ok).message
+    assert words in conclude(facts={host: {"journal": [], **found} for host, found in facts.items()}, ok=ok).message
     assert conclude(ok=True).ok
 
 
@@ -139,7 +139,7 @@ def test_parts_of_a_fleet_become_one_document() -> None:
         told = make_document(plan, {host: note(outcome, timeline=[row])}, parts=("plan", "switch"), started=started)
         return document.merged({**told, "written": document.rfc3339(started + 5)}, first, is_part=True)
 
-    documents = [first, part(one, failed_in("switch"), "a1", NOW + 20), part(two, UNCOMMITTED, "a2", NOW + 30)]
+    documents = [first, part(one, failed_in("switch"), "a1", BEGAN + 120), part(two, UNCOMMITTED, "a2", BEGAN + 130)]
     for order in (documents, documents[::-1]):
         found = document.combined(order)
         assert found is not None
@@ -149,7 +149,7 @@ def test_parts_of_a_fleet_become_one_document() -> None:
         assert (found["ok"], found["verdict"]) == (False, "failed")
         assert "a1 failed in phase switch" in found["message"]
     # A later job has it all.
-    later = make_document(PLAN, {"a1": DONE, "a2": DONE}, started=NOW + 60)
+    later = make_document(PLAN, {"a1": DONE, "a2": DONE}, started=BEGAN + 180)
     later = {**document.merged(later, document.combined(documents)), "written": document.rfc3339(NOW + 99)}
     found = document.combined([*documents, later])
     assert found is not None
