@@ -101,14 +101,15 @@ class Pod:
                 line, cwd=self.data, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, text=True
             )
 
-    def cancel(self) -> None:
-        """End it as a cancelled job is: the pod is taken away, with all that is in it."""
+    def remove(self) -> None:
+        """Take the pod away with all that is in it, as when its machine is gone."""
         assert self._process is not None
         self._process.kill()
 
     def terminate(self) -> None:
-        """Ask ansible-runner to end, as the work of a job that is cancelled on an execution node is."""
-        subprocess.run(["pkill", "-TERM", "-f", f"ansible-runner run {self.data} "], check=True)
+        """Ask ansible-runner to end, which kills what it runs: so is a job ended that somebody cancels."""
+        runner = f"^[^ ]*python[^ ]* [^ ]*ansible-runner run {self.data} "
+        subprocess.run(["pkill", "-TERM", "-f", runner], check=True)
 
     def wait(self) -> Job:
         """Wait for its end."""

@@ -28,6 +28,9 @@ TEMPLATES: dict[str, tuple[str, dict[str, Any]]] = {
     "commit": ("commit.yml", {}),
     "report": ("report.yml", {}),
     "status": ("status.yml", {}),
+    "upgrade": ("upgrade.yml", {}),
+    "split": ("split.yml", {"emqx_upgrade_split": "1"}),
+    "cleanup": ("cleanup.yml", {"emqx_upgrade_keep_versions": "0"}),
     "rollback": ("rollback.yml", {"emqx_upgrade_version": ""}),
 }
 
@@ -91,19 +94,22 @@ def converge(scenario: Scenario) -> None:
     failing.run("status", "report")
     keep("after-failure")
 
-    # The pod of a job is taken away in the middle; the job is relaunched at once.
+    # A job is cancelled in the middle, and relaunched at once in another pod.
     good = Workflow(scenario, 3)
     good.run("stage", "switch canary")
     pod = good.begin("switch", 390)
     journal = scenario.host("h2").path("/opt/emqx/data/fleet/journal.jsonl")
     entries = len(journal.read_text(encoding="utf-8").splitlines())
     pod.wait_until(lambda: len(journal.read_text(encoding="utf-8").splitlines()) > entries)
-    pod.cancel()
+    pod.terminate()
     good.end("switch cancelled", pod)
     keep("after-cancel")
     assert good.end("switch", good.begin("switch", 391, launch_type="relaunch")).status == "successful"
     keep("after-relaunch")
     good.run("soak", "commit", "report")
+    # What is no part of a workflow.
+    alone = Workflow(scenario, 4)
+    alone.run("upgrade", "split", "cleanup")
 
 
 def verify(scenario: Scenario) -> None:
@@ -135,7 +141,7 @@ def verify(scenario: Scenario) -> None:
     assert running("after-failure") == dict.fromkeys(HOSTS, old)
     assert all(state["reserved"] is None for state in scenario.kept("after-failure").values())
 
-    assert job(390).status != "successful"
+    assert job(390).status == "canceled"
     assert scenario.kept("after-cancel")["h2"]["reserved"]["id"] == "awx-workflow-3"
     assert running("after-relaunch") == dict.fromkeys(HOSTS, new)
     commit, report = job(306), job(307)

@@ -395,3 +395,34 @@ def test_the_time_out_of_a_task_does_not_either(task: Task, monkeypatch: pytest.
     monkeypatch.setattr(task.node, "answer", interrupted)
     with pytest.raises(KeyboardInterrupt):
         task.run("switch", at("staged"), "switch", wave=1)
+
+
+@pytest.mark.parametrize(
+    ("run", "run_id", "asked"),
+    [
+        ({"id": "w"}, "w", [{"id": "w", "state": "absent"}]),
+        ({"id": "other"}, "w", []),
+        ({"id": "w"}, "", []),
+        (None, "w", []),
+    ],
+)
+def test_gives_up_what_was_kept_for_a_later_job(
+    task: Task, monkeypatch: pytest.MonkeyPatch, run: Any, run_id: str, asked: list[dict[str, str]]
+) -> None:
+    given_up: list[dict[str, str]] = []
+
+    def give_up(_node: Any, name: str) -> dict[str, Any]:
+        given_up.append({"id": name, "state": "absent"})
+        return {"changed": True}
+
+    monkeypatch.setattr(emqx_turn.reservation, "give_up", give_up)
+    readings = {"a1": {"reading": {"facts": {**read_facts(), "run": run}}}}
+    variables = make_variables("a1", None, readings, {"run_id": run_id})
+    assert run_action(emqx_turn, variables, phase="give_up") == {"changed": bool(asked), "kept": ""}
+    assert given_up == asked
+    given_up.clear()
+    assert run_action(emqx_turn, variables, check_mode=True, phase="give_up") == {"changed": False, "kept": ""}
+    assert given_up == []
+    refused = {"failed": True, "msg": "No route."}
+    monkeypatch.setattr(emqx_turn.reservation, "give_up", lambda _node, _id: refused)
+    assert run_action(emqx_turn, variables, phase="give_up")["kept"] == ("No route." if asked else "")

@@ -79,7 +79,9 @@ def test_all_went_well() -> None:
     ],
 )
 def test_what_is_no_success(found: dict[str, Any], facts: dict[str, Any], words: str) -> None:
-    told = conclude(make_document(PLAN, found), facts={**WELL, **{host: {"journal": [], **found} for host, found in facts.items()}})
+    told = conclude(
+        make_document(PLAN, found), facts={**WELL, **{host: {"journal": [], **found} for host, found in facts.items()}}
+    )
     assert not told.ok
     assert words in told.message, told.message
     assert told.message.endswith("To see where every node is: look.")
