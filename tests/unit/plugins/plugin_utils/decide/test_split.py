@@ -154,9 +154,9 @@ def test_nodes_that_do_not_tell_their_cluster() -> None:
         split(fleet, 2)
     assert str(refused.value) == (
         "Not every node tells which cluster it is in: c0n1, c1n0 (no route to host); c0n2 (its broker's process is "
-        "there but does not answer); c1n1 (nothing is known of it); c1n2 (its broker is stopped). Expected are brokers that "
-        "run and answer, since a part has whole clusters. Start them and make their hosts reachable, or leave them out "
-        "with --limit; then run the same command again."
+        "there but does not answer); c1n1 (nothing is known of it); c1n2 (its broker is stopped). Expected are brokers "
+        "that run and answer, since a part has whole clusters. Start them and make their hosts reachable, or leave "
+        "them out with --limit; then run the same command again."
     )
 
 

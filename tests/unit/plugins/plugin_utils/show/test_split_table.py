@@ -54,6 +54,14 @@ def test_ansible_reads_the_same_hosts_from_the_inventory(tmp_path: Path) -> None
     assert sorted(read["all"]) == sorted(NAMES)
 
 
+def test_names_of_hosts_may_be_of_a_kind_of_ansible() -> None:
+    class Tagged(str):
+        __slots__ = ()
+
+    found = Split([Part({"a": [Tagged("h1")]})], [])
+    assert "h1: {}" in split_table.inventory(found, [])
+
+
 @pytest.mark.parametrize(
     ("sources", "said"),
     [(["/srv/hosts.yml", "a b"], "-i /srv/hosts.yml -i 'a b' -i THIS-FILE"), ([], "-i INVENTORY -i THIS-FILE")],
