@@ -44,6 +44,8 @@ _NEED_PACKAGES = frozenset({"stage", "switch"})
 _REPORT = ("upgrade", "plan", "rollback", "commit")
 #: Settings that name a file for a report.
 _REPORTS = ("report_file", "report_html", "report_junit", "report_metrics")
+#: A file that only a split writes.
+_SPLIT = "split_inventory"
 #: Settings that say who is told of a run otherwise.
 _TOLD = ("webhook", "webhook_token")
 
@@ -159,13 +161,14 @@ class ActionModule(ActionBase):
         if sources and purpose in _ROLL_OUT and (purpose == "plan" or _NEED_PACKAGES.intersection(phases)):
             for problem in setting_files.packages(sources, base):
                 read.problems.add(problem)
-        for name in _REPORTS:
+        for name in (*_REPORTS, _SPLIT):
             report = _of_all(read, name)
             if not report:
                 continue
             path, problems = setting_files.report(name, report, base)
             _put(read, name, path)
-            written = purpose in (*_REPORT, "report") or (purpose == "status" and name == "report_html")
+            written = (purpose, name) in (("status", "report_html"), ("split", _SPLIT))
+            written = written or (purpose in (*_REPORT, "report") and name in _REPORTS)
             for problem in problems if written else ():
                 read.problems.add(problem)
         hooks = _of_all(read, "hooks")

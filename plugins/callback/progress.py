@@ -63,6 +63,7 @@ _ENDS = (
     "emqx_decide",
     "emqx_report",
     "emqx_status",
+    "emqx_split",
     "emqx_cleanup",
     "emqx_show",
     "emqx_probe",

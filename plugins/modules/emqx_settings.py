@@ -36,7 +36,7 @@ options:
       - What the run is for.
       - V(upgrade) and V(plan) need a version, and have their packages, canaries and hooks looked at.
     type: str
-    choices: [upgrade, rollback, commit, cleanup, status, plan, report]
+    choices: [upgrade, rollback, commit, cleanup, status, plan, report, split]
     default: upgrade
 notes:
   - Runs on the controller for all hosts of the play; use it with C(run_once).

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import yaml
 from harness import NEW, OLD, PACKAGES, Scenario, verbs
 
 FLEET = {
@@ -34,6 +35,7 @@ def converge(scenario: Scenario) -> None:
     scenario.keep("after-upgrade", {host: vars(state) for host, state in scenario.nodes().items()})
     scenario.playbook("cleanup", emqx_upgrade_keep_versions=0)
     scenario.playbook("status")
+    scenario.playbook("split", emqx_upgrade_split_inventory=str(scenario.work / "parts.yml"))
 
 
 def verify(scenario: Scenario) -> None:
@@ -62,3 +64,10 @@ def verify(scenario: Scenario) -> None:
     cleanup = scenario.run_of("cleanup")
     assert cleanup.code == 0, cleanup.message
     assert "4.4.18" not in scenario.run_of("status").output
+    split = scenario.run_of("split")
+    assert split.code == 0, split.message
+    parts = yaml.safe_load((scenario.work / "parts.yml").read_text(encoding="utf-8"))
+    assert {name: list(part["hosts"]) for name, part in parts.items()} == {
+        "emqx_part_1": ["r1", "r2", "r3"],
+        "emqx_part_2": ["b1", "g1", "g2"],
+    }

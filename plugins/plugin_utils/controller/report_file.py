@@ -301,8 +301,8 @@ def write_metrics(path: str, make: Callable[[str, str], str]) -> str:
     return replace(path, make(earlier, name.removesuffix(".prom")), mode=0o644)
 
 
-def replace(path: str, text: str, mode: int | None = None) -> str:
-    """Replace a file as a whole; gives why that could not be done, or nothing."""
+def replace(path: str, text: str, mode: int | None = None, what: str = "report") -> str:
+    """Replace a file as a whole; gives why that could not be done, or nothing. ``what``: the word for it."""
     target = Path(path)
     fresh = target.with_name(f"{target.name}.new")
     try:
@@ -314,7 +314,7 @@ def replace(path: str, text: str, mode: int | None = None) -> str:
     except OSError as error:
         with contextlib.suppress(OSError):
             fresh.unlink()
-        return f"The report cannot be written to {path}: {error.strerror}."
+        return f"The {what} cannot be written to {path}: {error.strerror}."
     return ""
 
 

@@ -14,7 +14,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.emqx.fleet.plugins.module_utils import version as emqx_version
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import catalogue as catalogues
@@ -181,33 +181,24 @@ class _Planner:
     def _view(self, label: str, hosts: Sequence[str], paths: Mapping[str, Path]) -> ClusterView:
         """Return what the hosts of one cluster say together."""
         versions: dict[str, str] = {}
-        stopped: set[str] = set()
-        members: set[str] = set()
-        own: list[str] = []
         for host in hosts:
-            facts = self._facts[host]
-            cluster = facts.get("cluster") or {}
-            for row in cluster.get("members") or []:
-                members.add(str(row["node"]))
+            for row in (self._facts[host].get("cluster") or {}).get("members") or []:
                 if row.get("version"):
                     versions.setdefault(str(row["node"]), str(row["version"]))
-            members.update(cluster.get("running") or ())
-            stopped.update(cluster.get("stopped") or ())
-            if facts.get("node"):
-                own.append(str(facts["node"]))
         for host in hosts:
             # What a node says of itself is newer than what others heard of it.
             facts = self._facts[host]
             if facts.get("node") and facts.get("running"):
                 versions[str(facts["node"])] = str(facts["running"])
-                stopped.discard(str(facts["node"]))
+        own = [str(self._facts[host]["node"]) for host in hosts if self._facts[host].get("node")]
+        members = members_of([self._facts[host] for host in hosts])
         offsets = [float(self._facts[host]["clock_offset"]) for host in hosts if _has_offset(self._facts[host])]
         explained = {version for host in hosts for version in paths[host].versions}
         return ClusterView(
             label=label,
             versions=versions,
-            stopped=tuple(sorted(stopped, key=waves.natural)),
-            outside=tuple(sorted(members - set(own) - stopped, key=waves.natural)),
+            stopped=members.stopped,
+            outside=members.outside,
             explained=frozenset(explained | {self._target(host) for host in hosts}),
             duplicates=frozenset(node for node in own if own.count(node) > 1)
             if len(set(own)) < len(own)
@@ -430,6 +421,33 @@ def find_clusters(facts_by_host: Mapping[str, NodeFacts]) -> dict[str, list[str]
     for host, name in homes.items():
         found.setdefault(labels[root(name)], []).append(host)
     return {label: found[label] for label in sorted(found, key=waves.natural)}
+
+
+class Members(NamedTuple):
+    """Names of nodes of a cluster: those that are stopped, and those that run and are no host; in natural order."""
+
+    stopped: tuple[str, ...]
+    outside: tuple[str, ...]
+
+
+def members_of(facts_of_hosts: Iterable[NodeFacts]) -> Members:
+    """Return what the hosts of one cluster say of its other members."""
+    stopped: set[str] = set()
+    members: set[str] = set()
+    own: set[str] = set()
+    running: set[str] = set()
+    for facts in facts_of_hosts:
+        cluster = facts.get("cluster") or {}
+        members.update(str(row["node"]) for row in cluster.get("members") or [])
+        members.update(cluster.get("running") or ())
+        stopped.update(cluster.get("stopped") or ())
+        if facts.get("node"):
+            own.add(str(facts["node"]))
+            if facts.get("running"):
+                running.add(str(facts["node"]))
+    # What a node says of itself is newer than what others heard of it.
+    stopped -= running
+    return Members(tuple(sorted(stopped, key=waves.natural)), tuple(sorted(members - own - stopped, key=waves.natural)))
 
 
 def group_obstacles(nodes: Mapping[str, PlanNode]) -> list[Obstacle]:

@@ -33,7 +33,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.catalogue import
 
 #: How the variable of a setting begins.
 PREFIX = "emqx_upgrade_"
-PURPOSES = ("upgrade", "rollback", "commit", "cleanup", "status", "plan", "report")
+PURPOSES = ("upgrade", "rollback", "commit", "cleanup", "status", "plan", "report", "split")
 #: Purposes that need a version; a rollback and a commit may be told one.
 NEED_VERSION = ("upgrade", "plan")
 #: The parts of a run, in their order.
@@ -173,6 +173,8 @@ RULES: Mapping[str, Rule] = {
     "probe_key_file": Rule(example="client.key"),
     "probe_validate_certs": Rule(),
     "keep_versions": Rule(most=1000),
+    "split": Rule(fleet_wide=True, least=1, most=100),
+    "split_inventory": Rule(fleet_wide=True, example="parts.yml"),
     "report_file": Rule(fleet_wide=True, example="report.json"),
     "report_html": Rule(fleet_wide=True, example="report.html"),
     "report_junit": Rule(fleet_wide=True, example="report.xml"),

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 #: The stat that has the whole document, and the variable by which the next job of a workflow gets it.
@@ -16,6 +16,12 @@ RUN_ID = "emqx_fleet_run_id"
 #: Bytes of JSON above which the document is left out: AWX keeps artifacts in a row of its database, and gives them to
 #: every later job of a workflow.
 LARGEST = 500_000
+#: The stat that has the hosts of each part of a fleet.
+PARTS = "emqx_fleet_parts"
+TOO_MANY_HOSTS = (
+    f"The hosts of the parts make more than {LARGEST} bytes, so they are not handed on to other jobs as {PARTS}. Write "
+    "them into an inventory with emqx_upgrade_split_inventory."
+)
 
 
 def of_plan(run_id: str) -> dict[str, Any]:
@@ -44,4 +50,12 @@ def result(document: Mapping[str, Any], report_file: str, part: str = "") -> dic
         data[DOCUMENT] = dict(document)
     if part:
         data = {name if name == RUN_ID else f"{name}_part_{part}": value for name, value in data.items()}
+    return {"data": data, "per_host": False, "aggregate": False}
+
+
+def of_parts(parts: Mapping[str, Sequence[str]]) -> dict[str, Any] | None:
+    """What a task returns as ``ansible_stats`` for the hosts of each part; None where that is too much."""
+    data = {PARTS: {name: list(hosts) for name, hosts in parts.items()}}
+    if len(json.dumps(data)) > LARGEST:
+        return None
     return {"data": data, "per_host": False, "aggregate": False}

@@ -434,7 +434,7 @@ def test_passwords_of_urls_are_not_shown(ask: Any) -> None:
     assert answer["settings"]["b1"]["packages"] == ["https://me:secret@h/x.zip"]
 
 
-@pytest.mark.parametrize("purpose", ["rollback", "commit", "cleanup", "status"])
+@pytest.mark.parametrize("purpose", ["rollback", "commit", "cleanup", "status", "split"])
 def test_a_way_out_does_not_fail_for_what_it_does_not_need(ask: Any, tmp_path: Path, purpose: str) -> None:
     (tmp_path / "bad.yml").write_text("- nosuch_module:\n", encoding="utf-8")
     given = options(version="", packages="/no/such", canary="nosuch", hooks='{"before_node":"bad.yml"}')
@@ -445,7 +445,7 @@ def test_a_way_out_does_not_fail_for_what_it_does_not_need(ask: Any, tmp_path: P
     assert ask(*options(timeout="soon"), "-e", f"purpose={purpose}")[0].rc == 2
 
 
-@pytest.mark.parametrize("playbook", ["status", "plan", "upgrade", "commit", "rollback", "cleanup"])
+@pytest.mark.parametrize("playbook", ["status", "split", "plan", "upgrade", "commit", "rollback", "cleanup"])
 def test_no_playbook_is_green_where_no_host_can_be_reached(run: Play, tmp_path: Path, playbook: str) -> None:
     """No host answers at that port; of such a fleet nothing is known, so nothing is said of it."""
     (tmp_path / "away").write_text("b1 ansible_host=127.0.0.1 ansible_port=1\n", encoding="utf-8")

@@ -15,7 +15,16 @@ from ansible_collections.emqx.fleet.tests.unit.plugins.module_utils.fake_node im
 from .under_ansible import NEW, OLD, ROOT, make_node, play
 
 #: Those that only the role calls; every run of a molecule scenario is looked through for the same.
-OF_THE_ROLE = {"emqx_settings", "emqx_turn", "emqx_decide", "emqx_hook", "emqx_cleanup", "emqx_report", "emqx_status"}
+OF_THE_ROLE = {
+    "emqx_settings",
+    "emqx_turn",
+    "emqx_decide",
+    "emqx_hook",
+    "emqx_cleanup",
+    "emqx_report",
+    "emqx_status",
+    "emqx_split",
+}
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("emqx_*.py"))
 
 

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts/check_tarball.py"
-SOUND = ["MANIFEST.json", "FILES.json", "LICENSE", "README.md", "meta", "meta/runtime.yml", "plugins/modules/x.py"]
+SOUND = [
+    "MANIFEST.json",
+    "FILES.json",
+    "LICENSE",
+    "README.md",
+    "extensions/awx/x.yml",
+    "meta",
+    "meta/runtime.yml",
+    "plugins/modules/x.py",
+]
 
 
 def verdict(directory: Path, names: list[str]) -> subprocess.CompletedProcess[str]:
@@ -28,7 +37,17 @@ def test_sound(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["tests/unit/test_x.py", "Makefile", ".ci/run", "plugins/.x.swp", "plugins/x.pyc", "docs/a.zip"]
+    "name",
+    [
+        "tests/unit/test_x.py",
+        "Makefile",
+        ".ci/run",
+        "plugins/.x.swp",
+        "plugins/x.pyc",
+        "docs/a.zip",
+        "extensions/molecule",
+        "extensions/molecule/rolling/scenario.py",
+    ],
 )
 def test_foreign(tmp_path: Path, name: str) -> None:
     result = verdict(tmp_path, [*SOUND, name])

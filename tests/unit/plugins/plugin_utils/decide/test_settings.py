@@ -99,6 +99,10 @@ def test_a_list_of_nothing_is_the_default(name: str, empty: Any) -> None:
         ("stage_throttle", "20", 20),
         ("stage_throttle", 0, 0),
         ("stage_throttle", 10_000, 10_000),
+        ("split", "1", 1),
+        ("split", 100, 100),
+        ("split", "", 2),
+        ("split_inventory", " parts.yml ", "parts.yml"),
         # seconds
         ("timeout", 90, 90),
         ("timeout", "90", 90),
@@ -200,6 +204,10 @@ def test_what_people_write(name: str, value: Any, expected: Any) -> None:
         ("stage_throttle", -1),
         ("stage_throttle", 10_001),
         ("stage_throttle", "5%"),
+        ("split", 0),
+        ("split", 101),
+        ("split", "50%"),
+        ("split_inventory", ["parts.yml"]),
         ("wave_size", "101%"),
         ("wave_size", "-1"),
         ("wave_size", "5.5%"),
@@ -283,6 +291,12 @@ def test_a_hook_of_a_wrong_name_hides_no_other() -> None:
             1.5,
             "emqx_upgrade_max_per_cluster is 1.5; expected is a whole number from 1 to 1000000. Write, for example, "
             "emqx_upgrade_max_per_cluster=1.",
+        ),
+        (
+            "split",
+            "half",
+            "emqx_upgrade_split is 'half'; expected is a whole number from 1 to 100. Write, for example, "
+            "emqx_upgrade_split=2.",
         ),
         (
             "client_loss_tolerance",
@@ -649,6 +663,7 @@ def test_every_setting_has_a_rule_and_a_kind() -> None:
         "max_per_cluster",
         "keep_versions",
         "stage_throttle",
+        "split",
         "probe_port",
         "probe_clients",
     }
