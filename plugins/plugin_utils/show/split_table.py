@@ -55,8 +55,8 @@ def inventory(split: Split, sources: Sequence[str]) -> str:
             "use emqx_fleet_parts, which has them as they are."
         )
     # Ansible's own kinds of texts are unknown to YAML.
-    groups: dict[str, dict[str, dict[str, dict[str, str]]]] = {
-        f"{GROUP}{name}": {"hosts": {str(host): {} for host in hosts}} for name, hosts in parts.items()
+    groups: dict[str, dict[str, dict[str, None]]] = {
+        f"{GROUP}{name}": {"hosts": dict.fromkeys(map(str, hosts))} for name, hosts in parts.items()
     }
     options = " ".join(f"-i {shlex.quote(' '.join(source.split()))}" for source in sources or ["INVENTORY"])
     head = _HEAD.format(options=options, group=f"{GROUP}1")

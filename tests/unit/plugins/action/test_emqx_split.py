@@ -63,7 +63,7 @@ def test_an_inventory_of_the_parts(tmp_path: Path) -> None:
     assert part(split_inventory=str(path))["message"] == ""
     text = path.read_text(encoding="utf-8")
     assert "-i /srv/hosts.yml -i THIS-FILE -e emqx_upgrade_hosts=emqx_part_1" in text
-    assert yaml.safe_load(text) == {"emqx_part_1": {"hosts": {"a1": {}}}, "emqx_part_2": {"hosts": {"a2": {}}}}
+    assert yaml.safe_load(text) == {"emqx_part_1": {"hosts": {"a1": None}}, "emqx_part_2": {"hosts": {"a2": None}}}
 
 
 def test_an_inventory_that_cannot_be_written(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.plan import (
     PlanOptions,
     build_plan,
     find_clusters,
+    members_of,
 )
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide.waves import natural
 from ansible_collections.emqx.fleet.plugins.plugin_utils.shapes import Plan
@@ -544,6 +545,14 @@ def test_names_are_ordered_as_people_count() -> None:
 def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
     with pytest.raises(PlanError):
         plan({"a": make_facts()}, **options)
+
+
+def test_members_of_a_cluster_beside_its_hosts() -> None:
+    """A node that runs is not stopped, whatever others heard; one that is stopped counts as that alone."""
+    a = make_facts("emqx@a", members=["emqx@a", "emqx@c"])
+    a["cluster"]["stopped"] = ["emqx@b", "emqx@d"]
+    b = make_facts("emqx@b", members=["emqx@b", "emqx@d", "emqx@c10", "emqx@c9"])
+    assert members_of([a, b, {}]) == (("emqx@d",), ("emqx@c", "emqx@c9", "emqx@c10"))
 
 
 def test_clusters_are_found_through_others() -> None:
