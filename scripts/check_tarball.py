@@ -9,7 +9,8 @@ import sys
 import tarfile
 
 FILES = {"CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"}
-DIRECTORIES = {"changelogs", "docs", "meta", "playbooks", "plugins", "roles"}
+DIRECTORIES = {"changelogs", "docs", "extensions", "meta", "playbooks", "plugins", "roles"}
+UNWANTED_DIRECTORIES = ("extensions/molecule/",)
 UNWANTED_SUFFIXES = (".pyc", ".zip", ".beam", ".orig", ".swp", "~")
 
 
@@ -19,6 +20,7 @@ def strangers(names: list[str]) -> list[str]:
     for name in names:
         top, _slash, rest = name.partition("/")
         known = top in DIRECTORIES if rest else top in FILES | DIRECTORIES
+        known = known and not f"{name}/".startswith(UNWANTED_DIRECTORIES)
         if not known or name.endswith(UNWANTED_SUFFIXES) or any(part.startswith(".") for part in name.split("/")):
             found.append(name)
     return found

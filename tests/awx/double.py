@@ -32,7 +32,7 @@ _PAGE = 25
 _EDGES = ("success_nodes", "failure_nodes", "always_nodes")
 _UNIFIED = "unified_job_templates"
 _VARIABLE = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
-_TYPES = {"str": str, "bool": bool, "int": int, "number": (int, float)}
+_TYPES: Mapping[str, Any] = {"str": str, "bool": bool, "int": int, "number": (int, float)}
 
 
 class Change(NamedTuple):
@@ -44,7 +44,7 @@ class Change(NamedTuple):
     status: int
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """An answer that is an error."""
 
     def __init__(self, body: Any, status: int = 400) -> None:
@@ -101,7 +101,7 @@ class Double:
         with self._lock:
             try:
                 status, found = self._route(method, target, body)
-            except Refused as refused:
+            except RefusedError as refused:
                 status, found = refused.status, refused.body
             if method != "GET":
                 self.changes.append(Change(method, urlsplit(target).path, copy.deepcopy(body), status))
@@ -110,7 +110,7 @@ class Double:
     def _route(self, method: str, target: str, body: Any) -> tuple[int, Any]:
         url = urlsplit(target)
         if not url.path.startswith(_ROOT) or not url.path.endswith("/"):
-            raise Refused({"detail": "Not found."}, 404)
+            raise RefusedError({"detail": "Not found."}, 404)
         parts = url.path[len(_ROOT) : -1].split("/")
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         if len(parts) == 1 and (parts[0] in self.objects or parts[0] == _UNIFIED):
@@ -118,11 +118,11 @@ class Double:
         if parts[0] in self.objects and len(parts) in (2, 3) and parts[1].isdigit():
             found = self.objects[parts[0]].get(int(parts[1]))
             if found is None:
-                raise Refused({"detail": "Not found."}, 404)
+                raise RefusedError({"detail": "Not found."}, 404)
             if len(parts) == 2:
                 return self._of_object(method, parts[0], found, body)
             return self._below(method, parts[0], found, parts[2], query, url.path, body)
-        raise Refused({"detail": "Not found."}, 404)
+        raise RefusedError({"detail": "Not found."}, 404)
 
     def _of_list(self, method: str, endpoint: str, query: dict[str, str], path: str, body: Any) -> tuple[int, Any]:
         if method == "GET":
@@ -131,7 +131,7 @@ class Double:
             )
         if method == "POST" and endpoint in self.objects and endpoint != "project_updates":
             return 201, self._shown(endpoint, self._create(endpoint, body))
-        raise Refused({"detail": f'Method "{method}" not allowed.'}, 405)
+        raise RefusedError({"detail": f'Method "{method}" not allowed.'}, 405)
 
     def _of_object(self, method: str, endpoint: str, found: dict[str, Any], body: Any) -> tuple[int, Any]:
         if method == "GET":
@@ -142,7 +142,7 @@ class Double:
         if method == "DELETE" and not FIELDS[endpoint].get("no_delete"):
             self._delete(endpoint, found)
             return 204, None
-        raise Refused({"detail": f'Method "{method}" not allowed.'}, 405)
+        raise RefusedError({"detail": f'Method "{method}" not allowed.'}, 405)
 
     def _below(
         self, method: str, endpoint: str, found: dict[str, Any], name: str, query: dict[str, str], path: str, body: Any
@@ -159,7 +159,7 @@ class Double:
             return 201, self._shown("workflow_approval_templates", approval)
         if name in FIELDS[endpoint]["lists"]:
             return self._of_sublist(method, endpoint, found, name, query, path, body)
-        raise Refused({"detail": "Not found."}, 404)
+        raise RefusedError({"detail": "Not found."}, 404)
 
     def _of_sublist(
         self, method: str, endpoint: str, found: dict[str, Any], name: str, query: dict[str, str], path: str, body: Any
@@ -169,12 +169,12 @@ class Double:
         if method == "GET":
             return 200, self._page([self._shown(target, self.objects[target][one]) for one in members], query, path)
         if method != "POST":
-            raise Refused({"detail": f'Method "{method}" not allowed.'}, 405)
+            raise RefusedError({"detail": f'Method "{method}" not allowed.'}, 405)
         one = body.get("id")
         if type(one) is not int:
-            raise Refused({"msg": '"id" field must be an integer.'})
+            raise RefusedError({"msg": '"id" field must be an integer.'})
         if one not in self.objects[target]:
-            raise Refused({"detail": f"{FIELDS[target]['type']} with id {one} does not exist."})
+            raise RefusedError({"detail": f"{FIELDS[target]['type']} with id {one} does not exist."})
         if body.get("disassociate"):
             if one in members:
                 members.remove(one)
@@ -190,10 +190,10 @@ class Double:
     def _check_edge(self, parent: dict[str, Any], name: str, child: int) -> None:
         nodes = "workflow_job_template_nodes"
         if self.objects[nodes][child]["workflow_job_template"] != parent["workflow_job_template"]:
-            raise Refused({"detail": "Nodes are of different workflows."})
+            raise RefusedError({"detail": "Nodes are of different workflows."})
         others = [self.lists.get((nodes, parent["id"], edge), []) for edge in _EDGES if edge != name]
         if any(child in members for members in others):
-            raise Refused({"Error": "Relationship not allowed."})
+            raise RefusedError({"Error": "Relationship not allowed."})
         seen, left = set(), [child]
         while left:
             one = left.pop()
@@ -201,14 +201,14 @@ class Double:
             for edge in _EDGES:
                 left += [below for below in self.lists.get((nodes, one, edge), []) if below not in seen]
         if parent["id"] in seen:
-            raise Refused({"Error": "Cycle detected."})
+            raise RefusedError({"Error": "Cycle detected."})
 
     def _check_credential(self, members: list[int], one: int) -> None:
         kinds = [self.objects["credentials"][member]["credential_type"] for member in members]
         kind = self.objects["credentials"][one]["credential_type"]
         if one not in members and kind in kinds:
             name = self.objects["credential_types"][kind]["name"]
-            raise Refused({"error": f"Cannot assign multiple {name} credentials."})
+            raise RefusedError({"error": f"Cannot assign multiple {name} credentials."})
 
     def _create(self, endpoint: str, body: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -225,7 +225,7 @@ class Double:
     def _check(self, endpoint: str, body: Any, found: dict[str, Any], *, new: bool = False) -> None:
         """Check a request, and put what it says into the object."""
         if not isinstance(body, dict):
-            raise Refused({"detail": "Invalid data. Expected a dictionary."})
+            raise RefusedError({"detail": "Invalid data. Expected a dictionary."})
         of = FIELDS[endpoint]
         ignored = {"type", "id", "url", *of.get("read_only", ()), *(() if new else of.get("only_new", ()))}
         errors: dict[str, Any] = {}
@@ -247,13 +247,13 @@ class Double:
             if field.get("required") and wanted.get(name) in (None, "") and name not in errors:
                 errors[name] = ["This field is required."]
         if errors:
-            raise Refused(errors)
+            raise RefusedError(errors)
         self._check_more(endpoint, wanted)
         for together in of.get("unique", ()):
             for other in self.objects[endpoint].values():
                 if other is not found and all(other.get(name) == wanted.get(name) for name in together):
                     title = "".join(word.capitalize() for word in of["type"].split("_"))
-                    raise Refused(
+                    raise RefusedError(
                         {"__all__": [f"{title} with this ({', '.join(together)}) combination already exists."]}
                     )
         found.update(wanted)
@@ -305,14 +305,14 @@ class Double:
         project = self.objects["projects"][wanted["project"]]
         wanted["organization"] = project["organization"]
         if not wanted["playbook"]:
-            raise Refused({"playbook": ["Must select playbook for project."]})
+            raise RefusedError({"playbook": ["Must select playbook for project."]})
         if wanted["playbook"] not in self.playbooks and not project["allow_override"]:
-            raise Refused({"playbook": ["Playbook not found for project."]})
+            raise RefusedError({"playbook": ["Playbook not found for project."]})
         for name in ("scm_branch", "ask_scm_branch_on_launch"):
             if wanted[name] and not project["allow_override"]:
-                raise Refused({name: ["Project does not allow overriding branch."]})
+                raise RefusedError({name: ["Project does not allow overriding branch."]})
         if wanted["inventory"] is None and not wanted["ask_inventory_on_launch"]:
-            raise Refused({"inventory": ["You must either set a default value or ask to prompt on launch."]})
+            raise RefusedError({"inventory": ["You must either set a default value or ask to prompt on launch."]})
         _extra_vars(wanted["extra_vars"])
 
     def _check_node(self, wanted: dict[str, Any]) -> None:
@@ -324,24 +324,24 @@ class Double:
             [] if template["ask_variables_on_launch"] else [name for name in wanted["extra_data"] if name not in asked]
         )
         if strange:
-            raise Refused(
+            raise RefusedError(
                 {
                     "extra_data": [
-                        f"Variables {', '.join(strange)} are not allowed on launch. Check the Prompt on Launch setting on "
-                        "the Job Template to include Extra Variables."
+                        f"Variables {', '.join(strange)} are not allowed on launch. Check the Prompt on Launch setting "
+                        "on the Job Template to include Extra Variables."
                     ]
                 }
             )
         for name in ("limit", "inventory", "diff_mode", "verbosity", "forks", "job_slice_count", "timeout", "job_type"):
             if wanted[name] is not None and not template[f"ask_{name}_on_launch"]:
-                raise Refused({name: "Field is not configured to prompt on launch."})
+                raise RefusedError({name: "Field is not configured to prompt on launch."})
 
     def _delete(self, endpoint: str, found: dict[str, Any]) -> None:
         number = found["id"]
         if endpoint == "credential_types" and any(
             credential["credential_type"] == number for credential in self.objects["credentials"].values()
         ):
-            raise Refused({"detail": "Credential types that are in use cannot be deleted"}, 403)
+            raise RefusedError({"detail": "Credential types that are in use cannot be deleted"}, 403)
         if endpoint == "workflow_job_template_nodes":
             approval = self.objects["workflow_approval_templates"].get(found["unified_job_template"] or 0)
             if approval is not None:
@@ -385,7 +385,7 @@ class Double:
             return value == FIELDS[kind]["type"]
         first, _, rest = name.partition("__")
         if first not in item:
-            raise Refused({"detail": f"{FIELDS[kind]['type']} has no field named '{first}'"})
+            raise RefusedError({"detail": f"{FIELDS[kind]['type']} has no field named '{first}'"})
         if not rest:
             return str(item[first]) == value
         target = FIELDS[kind]["fields"][first]["type"][2:].strip()
@@ -438,7 +438,7 @@ def _extra_vars(text: str) -> None:
     except yaml.YAMLError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise Refused({"extra_vars": ["Cannot parse as JSON or YAML."]})
+        raise RefusedError({"extra_vars": ["Cannot parse as JSON or YAML."]})
 
 
 def _survey(spec: Any) -> dict[str, Any]:
@@ -446,23 +446,27 @@ def _survey(spec: Any) -> dict[str, Any]:
     rules = FIELDS["survey"]
     for name, kind, words in (("name", str, "string"), ("description", str, "string"), ("spec", list, "list of items")):
         if name not in spec:
-            raise Refused({"error": f"Field '{name}' is missing from survey spec."})
+            raise RefusedError({"error": f"Field '{name}' is missing from survey spec."})
         if not isinstance(spec[name], kind):
-            raise Refused({"error": f"Expected {words} for field '{name}', received {type(spec[name]).__name__} type."})
+            raise RefusedError(
+                {"error": f"Expected {words} for field '{name}', received {type(spec[name]).__name__} type."}
+            )
     if not spec["spec"]:
-        raise Refused({"error": "'spec' doesn't contain any items."})
+        raise RefusedError({"error": "'spec' doesn't contain any items."})
     seen = set()
     for number, question in enumerate(spec["spec"]):
         for name, kind in rules["required"].items():
             if name not in question:
-                raise Refused({"error": f"'{name}' missing from survey question {number}"})
+                raise RefusedError({"error": f"'{name}' missing from survey question {number}"})
             if not isinstance(question[name], _TYPES[kind]):
-                raise Refused({"error": f"'{name}' in survey question {number} expected to be {kind}."})
+                raise RefusedError({"error": f"'{name}' in survey question {number} expected to be {kind}."})
         strange = [name for name in question if name not in rules["question"]]
         if strange:
-            raise Refused({"error": f"Survey question {number} has {strange[0]}, which is not known."})
+            raise RefusedError({"error": f"Survey question {number} has {strange[0]}, which is not known."})
         if question["variable"] in seen:
-            raise Refused({"error": f"'variable' '{question['variable']}' duplicated in survey question {number}."})
+            raise RefusedError(
+                {"error": f"'variable' '{question['variable']}' duplicated in survey question {number}."}
+            )
         seen.add(question["variable"])
         _question(number, question)
     return dict(copy.deepcopy(spec))
@@ -471,64 +475,66 @@ def _survey(spec: Any) -> dict[str, Any]:
 def _question(number: int, question: Mapping[str, Any]) -> None:
     kind, defaults = question["type"], FIELDS["survey"]["defaults"]
     if kind not in defaults:
-        raise Refused({"error": f"'{kind}' in survey question {number} is not one of '{', '.join(defaults)}' allowed."})
+        raise RefusedError(
+            {"error": f"'{kind}' in survey question {number} is not one of '{', '.join(defaults)}' allowed."}
+        )
     default = question.get("default", "")
     if default != "" and (not isinstance(default, _TYPES[defaults[kind]]) or isinstance(default, bool)):
-        raise Refused(
+        raise RefusedError(
             {"error": f"Default value {default} in survey question {number} expected to be {defaults[kind]}."}
         )
     for bound in ("min", "max"):
         if type(question.get(bound, 0)) is not int:
-            raise Refused({"error": f"The {bound} limit in survey question {number} expected to be integer."})
+            raise RefusedError({"error": f"The {bound} limit in survey question {number} expected to be integer."})
     if kind in ("multiselect", "multiplechoice"):
         if "choices" not in question:
-            raise Refused({"error": f"Survey question {number} of type {kind} must specify choices."})
+            raise RefusedError({"error": f"Survey question {number} of type {kind} must specify choices."})
         if kind == "multiplechoice" and len(default.splitlines()) > 1:
-            raise Refused({"error": "Multiple Choice (Single Select) can only have one default value."})
+            raise RefusedError({"error": "Multiple Choice (Single Select) can only have one default value."})
         if any(item not in question["choices"].splitlines() for item in default.splitlines()):
-            raise Refused({"error": "Default choice must be answered from the choices listed."})
+            raise RefusedError({"error": "Default choice must be answered from the choices listed."})
 
 
 def _inputs(inputs: Any) -> None:
     rules = FIELDS["credential_type"]
     strange = [name for name in inputs if name not in rules["inputs"]]
     if strange:
-        raise Refused({"inputs": [f"Additional properties are not allowed ({strange[0]!r} was unexpected)"]})
+        raise RefusedError({"inputs": [f"Additional properties are not allowed ({strange[0]!r} was unexpected)"]})
     seen = set()
     for field in inputs.get("fields", []):
         for name in ("id", "label"):
             if name not in field:
-                raise Refused({"inputs": [f"{name!r} is a required property"]})
+                raise RefusedError({"inputs": [f"{name!r} is a required property"]})
         strange = [name for name in field if name not in rules["field"]]
         if strange:
-            raise Refused({"inputs": [f"Additional properties are not allowed ({strange[0]!r} was unexpected)"]})
+            raise RefusedError({"inputs": [f"Additional properties are not allowed ({strange[0]!r} was unexpected)"]})
         if not _VARIABLE.match(field["id"]):
-            raise Refused({"inputs": [f"{field['id']} is an invalid variable name"]})
+            raise RefusedError({"inputs": [f"{field['id']} is an invalid variable name"]})
         if field["id"] == "tower":
-            raise Refused({"inputs": ['"tower" is a reserved field name']})
+            raise RefusedError({"inputs": ['"tower" is a reserved field name']})
         if field["id"] in seen:
-            raise Refused({"inputs": [f"field IDs must be unique ({field['id']})"]})
+            raise RefusedError({"inputs": [f"field IDs must be unique ({field['id']})"]})
         seen.add(field["id"])
         # Written into the object, as AWX does, so that one without it is never the same again.
         field.setdefault("type", "string")
         for name, allowed in (("type", "field_types"), ("format", "field_formats")):
             if field.get(name) not in (None, *rules[allowed]):
-                raise Refused({"inputs": [f"{field[name]!r} is not one of {rules[allowed]}"]})
+                raise RefusedError({"inputs": [f"{field[name]!r} is not one of {rules[allowed]}"]})
         for name in rules["of_strings"]:
             if name in field and field["type"] != "string":
-                raise Refused({"inputs": [f"{name} not allowed for {field['type']} type ({field['id']})"]})
+                raise RefusedError({"inputs": [f"{name} not allowed for {field['type']} type ({field['id']})"]})
     for name in inputs.get("required", []):
         if name not in seen:
-            raise Refused({"inputs": [f"{name} is no field"]})
+            raise RefusedError({"inputs": [f"{name} is no field"]})
 
 
 def _injectors(injectors: Any, fields: list[str]) -> None:
     strange = [name for name in injectors if name not in FIELDS["credential_type"]["injectors"]]
     if strange:
-        raise Refused({"injectors": [f"Additional properties are not allowed ({strange[0]!r} was unexpected)"]})
+        raise RefusedError({"injectors": [f"Additional properties are not allowed ({strange[0]!r} was unexpected)"]})
     files = injectors.get("file", {})
     if "template" in files and len(files) > 1:
-        raise Refused({"injectors": ["Must use multi-file syntax when injecting multiple files"]})
+        raise RefusedError({"injectors": ["Must use multi-file syntax when injecting multiple files"]})
     names: dict[str, Any] = dict.fromkeys(fields, "EXAMPLE")
     filename = "EXAMPLE" if "template" in files else {name.split(".")[1]: "EXAMPLE" for name in files}
     names["tower"] = {"filename": filename}
@@ -536,13 +542,13 @@ def _injectors(injectors: Any, fields: list[str]) -> None:
     for kind, entries in injectors.items():
         for name, template in entries.items():
             if kind == "env" and name.startswith("ANSIBLE_"):
-                raise Refused({"injectors": [f"Environment variable {name} may affect Ansible configuration"]})
+                raise RefusedError({"injectors": [f"Environment variable {name} may affect Ansible configuration"]})
             if not isinstance(template, str):
-                raise Refused({"injectors": [f"{template!r} is not of type 'string'"]})
+                raise RefusedError({"injectors": [f"{template!r} is not of type 'string'"]})
             try:
                 environment.from_string(template).render(names)
             except TemplateError as error:
-                raise Refused({"injectors": [f"{name} uses an undefined field ({error})"]}) from error
+                raise RefusedError({"injectors": [f"{name} uses an undefined field ({error})"]}) from error
 
 
 def _handler(double: Double) -> type[http.server.BaseHTTPRequestHandler]:

@@ -320,8 +320,8 @@ def _bad_survey(where: str, owner: Mapping[str, Any], content: Content, options:
             yield f"{where} asks for {name}; expected are settings, without {settings.PREFIX}. {remedy}"
         elif settings.RULES.get(name, settings.Rule()).secret:
             yield (
-                f"{where} asks for {name}, which is a secret; expected are settings that may be read. Surveys keep what "
-                "was answered with the job: use a credential."
+                f"{where} asks for {name}, which is a secret; expected are settings that may be read. Surveys keep "
+                "what was answered with the job: use a credential."
             )
         elif options[name]["type"] == "dict":
             yield f"{where} asks for {name}, which is no single value; expected is another setting. Take it out."
@@ -384,8 +384,8 @@ def _unanswered(where: str, workflow: Mapping[str, Any], content: Content) -> It
         for name in by_name[node["template"]].get("required") or ():
             if name not in told and settings.PREFIX + name not in (node.get("extra_vars") or {}):
                 yield (
-                    f"{where}: the template {node['template']} requires {name}, which the workflow does not; expected is "
-                    "that it requires it, too."
+                    f"{where}: the template {node['template']} requires {name}, which the workflow does not; expected "
+                    "is that it requires it, too."
                 )
 
 
@@ -396,8 +396,8 @@ def _not_parked(where: str, workflow: Mapping[str, Any], content: Content, optio
     name = f"{settings.PREFIX}park_seconds"
     if gap is None:
         yield (
-            f"{where} has an approval without a timeout while nodes are reserved; expected is one of some hours. Nobody "
-            "can reserve nodes forever."
+            f"{where} has an approval without a timeout while nodes are reserved; expected is one of some hours. "
+            "Nobody can reserve nodes forever."
         )
         return
     seconds, way = gap
@@ -413,8 +413,8 @@ def _not_parked(where: str, workflow: Mapping[str, Any], content: Content, optio
     if parked <= seconds:
         yield (
             f"{where} keeps nodes reserved between its jobs for {parked} seconds ({name}), and the way "
-            f"{' -> '.join(way)} may take {seconds}: approvals time out late, and other runs could take the nodes. Expected "
-            f"are more than {seconds} seconds. Set {name} in its extra_vars, or shorten the timeouts."
+            f"{' -> '.join(way)} may take {seconds}: other runs could take the nodes before an approval times out. "
+            f"Expected are more than {seconds} seconds. Set {name} in its extra_vars, or shorten the timeouts."
         )
 
 
@@ -454,7 +454,7 @@ def _bad_arguments(content: Content, options: Options, arguments: Arguments) -> 
 
 
 def _same_names(found: Mapping[str, Any]) -> list[str]:
-    """Names that the nodes of a workflow could not tell apart: AWX looks for projects, templates and workflows at once."""
+    """Names that nodes of a workflow could not tell apart: AWX looks for projects, templates and workflows at once."""
     names = [item["name"] for kind in ("projects", "job_templates", "workflows") for item in found[kind]]
     return [
         f"{count} of the project, the job templates and the workflows are named {name}; expected are different names. "
@@ -468,8 +468,8 @@ def leftovers(
 ) -> dict[str, list[dict[str, Any]]]:
     """What has to go from a workflow before its nodes are brought there.
 
-    ``there``: its nodes as AWX tells them, ``wanted``: as :func:`objects` does. ``nodes`` are no more; of ``edges`` each
-    node has those that stay, where others go: AWX refuses an edge while another one leads to the same node.
+    ``there``: its nodes as AWX tells them, ``wanted``: as :func:`objects` does. ``nodes`` are no more; of ``edges``
+    each node has those that stay, where others go: AWX refuses an edge while another one leads to the same node.
     """
     names = {int(node["id"]): str(node["identifier"]) for node in there}
     by_name = {str(node["identifier"]): node for node in wanted}
