@@ -40,8 +40,8 @@ class ActionModule(ActionBase):
             return result | self._written(folder, arguments["overwrite"])
         except OSError as error:
             raise AnsibleActionFail(
-                f"{error.filename or folder} cannot be written or read ({error.strerror}); expected is a folder of this "
-                "user's. Mend that, or set emqx_awx_project_dir to another one."
+                f"{error.filename or folder} cannot be written or read ({error.strerror}); expected is a folder of "
+                "this user's. Mend that, or set emqx_awx_project_dir to another one."
             ) from error
 
     def _written(self, folder: Path, overwrite: bool) -> dict[str, Any]:
@@ -81,6 +81,6 @@ def _last(path: Path) -> dict[str, str]:
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AnsibleActionFail(
-            f"{path} is not as it was written; expected are digests of files in JSON. Remove it: files that differ from "
-            "the skeleton are then refused."
+            f"{path} is not as it was written; expected are digests of files in JSON. Remove it: files that differ "
+            "from the skeleton are then refused."
         ) from error

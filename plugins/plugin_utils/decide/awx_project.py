@@ -52,6 +52,6 @@ def refusal(paths: list[str], folder: str) -> str:
     """Why nothing was written."""
     return (
         f"Nothing was written, because in {folder} these files are neither as the skeleton has them nor as an earlier "
-        f"run wrote them: {', '.join(paths)}. Expected are files that nobody changed, or none. Move them out of the way "
-        "and take over what you need, or run it again with -e emqx_awx_project_overwrite=yes."
+        f"run wrote them: {', '.join(paths)}. Expected are files that nobody changed, or none. Move them out of the "
+        "way and take over what you need, or run it again with -e emqx_awx_project_overwrite=yes."
     )
