@@ -20,7 +20,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _CONTENT = _ROOT / "extensions/awx"
 _OPTIONS = {
     "apply": {"type": "bool", "default": True},
-    "content": {"type": "str", "default": "content.yml"},
+    "content": {"type": "list", "elements": "str", "default": ["content.yml"]},
     "organization": {"type": "str", "default": "Default"},
     "prefix": {"type": "str", "default": "EMQX "},
     "project": {"type": "str", "default": ""},
@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
                 "Install it: ansible-galaxy collection install awx.awx. Without it, emqx_awx_export writes the content "
                 "as variables for infra.aap_configuration."
             )
-        content = self._content(arguments["content"])
+        content = awx_content.merged([self._content(name) for name in arguments["content"]])
         specs = yaml.safe_load((_ROOT / "roles/emqx_upgrade/meta/argument_specs.yml").read_text(encoding="utf-8"))
         try:
             objects = awx_content.objects(content, settings.options_of(specs), arguments)

@@ -26,9 +26,12 @@ options:
     type: bool
     default: true
   content:
-    description: Name of a file in C(extensions/awx) of this collection, or the path of another one, with a slash in it.
-    type: str
-    default: content.yml
+    description: >-
+      Names of files in C(extensions/awx) of this collection, or paths of others, with a slash in them. What they have
+      is put together.
+    type: list
+    elements: str
+    default: [content.yml]
   organization:
     description: Name of the organization.
     type: str

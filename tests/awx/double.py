@@ -368,6 +368,10 @@ class Double:
     def _found(self, endpoint: str, query: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
         kinds = [name for name, of in FIELDS.items() if of.get("unified")] if endpoint == _UNIFIED else [endpoint]
         items = [(kind, item) for kind in kinds for item in self.objects[kind].values()]
+        for kind, name in itertools.product(kinds, query):
+            first = name.removeprefix("or__").partition("__")[0]
+            if first not in ("id", "type", "page", "page_size", "order_by", *FIELDS[kind]["fields"]):
+                raise RefusedError({"detail": f"{FIELDS[kind]['type']} has no field named '{first}'"})
         either = {name[4:]: value for name, value in query.items() if name.startswith("or__")}
         for name, value in query.items():
             if name not in ("page", "page_size", "order_by") and not name.startswith("or__"):
@@ -384,10 +388,8 @@ class Double:
         if name == "type":
             return value == FIELDS[kind]["type"]
         first, _, rest = name.partition("__")
-        if first not in item:
-            raise RefusedError({"detail": f"{FIELDS[kind]['type']} has no field named '{first}'"})
         if not rest:
-            return str(item[first]) == value
+            return str(item.get(first)) == value
         target = FIELDS[kind]["fields"][first]["type"][2:].strip()
         related = self.objects[target].get(item[first] or 0)
         return related is not None and self._matches(target, related, rest, value)

@@ -116,6 +116,20 @@ def objects(content: Content, options: Options, arguments: Arguments) -> dict[st
     return found
 
 
+def merged(contents: Sequence[Content]) -> dict[str, Any]:
+    """Several contents as one: lists one behind the other, of dictionaries the later entry."""
+    found: dict[str, Any] = {}
+    for content in contents:
+        for key, value in content.items():
+            if isinstance(value, Mapping):
+                found[key] = {**found.get(key, {}), **value}
+            elif isinstance(value, (list, tuple)):
+                found[key] = [*found.get(key, []), *(item for item in value if item not in found.get(key, []))]
+            else:
+                found[key] = value
+    return found
+
+
 def survey(
     names: Sequence[str],
     required: Iterable[str],
