@@ -32,7 +32,7 @@ endif
 # Fast, and all of them are run even if one fails.
 CHECK_STAGES := unit lint types format ruff lint-shell documents
 # Up to the first that fails. `leftovers` stays last, and alone.
-TEST_STAGES := $(CHECK_STAGES) integration molecule matrix contract sanity browser lab unit-broker-side demo-test galaxy leftovers
+TEST_STAGES := $(CHECK_STAGES) integration molecule matrix awx contract sanity browser lab unit-broker-side demo-test galaxy leftovers
 # What chance has a part in or repeats what `make test` shows elsewhere, and what takes very long.
 SOAK_STAGES := other-rounds every-python with-molecule no-nodes long-tests
 
@@ -95,7 +95,7 @@ lint: setup ## ansible-lint (and with it yamllint), production profile
 .PHONY: documents
 documents: setup ## pages that are generated from code are up to date
 	@$(PYTHON) scripts/gates_doc.py --check && $(PYTHON) scripts/known_defects_doc.py --check \
-	  && $(PYTHON) scripts/faults_doc.py --check
+	  && $(PYTHON) scripts/faults_doc.py --check && $(PYTHON) scripts/awx_doc.py --check
 
 .PHONY: unit
 unit: setup ## unit tests
@@ -126,6 +126,10 @@ contract: setup ## the test broker against recordings of the real EMQX; what nod
 .PHONY: browser
 browser: setup ## the pages of runs, in a real browser
 	@$(PYTEST_COMMAND) tests/browser $(PYTEST)
+
+.PHONY: awx
+awx: setup ## what AWX gets, brought to a double of it by the modules of awx.awx
+	@$(PYTEST_COMMAND) tests/awx -n 2 $(PYTEST)
 
 .PHONY: lab
 lab: setup ## the lab itself: hosts, faults, clients

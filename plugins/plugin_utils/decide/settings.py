@@ -664,10 +664,15 @@ def _webhook_token(text: str) -> str:
     return text
 
 
+def can_be_accepted() -> list[str]:
+    """Names that ``accept`` takes: gates that may be accepted, and checks of the verdicts."""
+    acceptable = [gate.name for gate in gates.GATES.values() if gate.acceptable]
+    return acceptable + [name for name in ACCEPTED_BY_VERDICTS if name not in acceptable]
+
+
 def _accept(names: list[str]) -> list[str]:
     """Gates that may be accepted, and checks of the verdicts."""
-    acceptable = [gate.name for gate in gates.GATES.values() if gate.acceptable]
-    acceptable += [name for name in ACCEPTED_BY_VERDICTS if name not in acceptable]
+    acceptable = can_be_accepted()
     problems = []
     for name in names:
         if name in acceptable:
