@@ -90,6 +90,7 @@ class ActionModule(ActionBase):
                     max_clock_skew=settings["max_clock_skew"],
                     package_source=settings["package_source"],
                     waves=settings["waves"] if purpose == "upgrade" else "all",
+                    is_part=bool(job.part(variables)),
                 ),
             )
             if plan["feasible"]:

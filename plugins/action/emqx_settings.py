@@ -31,6 +31,7 @@ from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.client_probe
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.host_patterns import Hosts, PatternError
 from ansible_collections.emqx.fleet.plugins.plugin_utils.controller.report_file import ReportFiles
 from ansible_collections.emqx.fleet.plugins.plugin_utils.decide import settings, tags
+from ansible_collections.emqx.fleet.plugins.plugin_utils.show.custom_stats import RUN_ID
 
 _OPTIONS = {"purpose": {"type": "str", "choices": list(settings.PURPOSES), "default": "upgrade"}}
 _ARGUMENT_SPECS = Path(__file__).resolve().parents[2] / "roles/emqx_upgrade/meta/argument_specs.yml"
@@ -109,6 +110,14 @@ class ActionModule(ActionBase):
         if purpose != "upgrade" or phases != list(settings.PARTS):
             _put(read, "run_id", _of_all(read, "run_id") or job.run_of_workflow(variables))
         run_id, take_over = _of_all(read, "run_id"), _of_all(read, "take_over")
+        version = _of_all(read, "version")
+        if purpose == "rollback" and version and run_id and run_id == variables.get(RUN_ID):
+            # Answers of a workflow's survey reach all of its jobs, and win over what a template says.
+            _put(read, "version", "")
+            read.warnings.append(
+                f"{settings.PREFIX}version is {version}, which the jobs of the run {run_id} before this one have gone "
+                "to: the nodes go back to where they came from."
+            )
         if run_id and take_over is not None and job.is_relaunched(variables):
             _put(read, "take_over", list(dict.fromkeys([*take_over, run_id])))
 

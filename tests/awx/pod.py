@@ -211,12 +211,16 @@ def extra_vars(
     template: str,
     answers: Mapping[str, Any],
     *,
+    own: Mapping[str, Any] | None = None,
     launch_type: str = "manual",
     workflow: tuple[int, str] | None = None,
     artifacts: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The extra variables of a job: those of its template, artifacts of jobs before it, answers, and AWX's own."""
-    own: dict[str, Any] = {
+    """The extra variables of a job: its template's ``own``, artifacts of jobs before it, answers, and AWX's.
+
+    Later ones win, so that the answers of a workflow's survey win over what a template says.
+    """
+    meta: dict[str, Any] = {
         "job_id": number,
         "job_launch_type": launch_type,
         "job_template_id": 100 + len(template),
@@ -233,9 +237,9 @@ def extra_vars(
         "execution_node": "",
     }
     if workflow:
-        own |= {"workflow_job_id": workflow[0], "workflow_job_name": workflow[1], "workflow_job_launch_type": "manual"}
-    told = {f"{prefix}_{name}": value for prefix in ("awx", "tower") for name, value in own.items()}
-    return {**(artifacts or {}), **answers, **told}
+        meta |= {"workflow_job_id": workflow[0], "workflow_job_name": workflow[1], "workflow_job_launch_type": "manual"}
+    told = {f"{prefix}_{name}": value for prefix in ("awx", "tower") for name, value in meta.items()}
+    return {**(own or {}), **(artifacts or {}), **answers, **told}
 
 
 def is_privileged() -> bool:

@@ -31,7 +31,7 @@ TEMPLATES: dict[str, tuple[str, dict[str, Any]]] = {
     "upgrade": ("upgrade.yml", {}),
     "split": ("split.yml", {"emqx_upgrade_split": "1"}),
     "cleanup": ("cleanup.yml", {"emqx_upgrade_keep_versions": "0"}),
-    "rollback": ("rollback.yml", {"emqx_upgrade_version": ""}),
+    "rollback": ("rollback.yml", {}),
 }
 
 
@@ -48,9 +48,7 @@ class Workflow:
         """Launch one of its jobs."""
         playbook, own = TEMPLATES[name]
         workflow = None if more.get("launch_type") == "relaunch" else (self.number, "EMQX rolling upgrade")
-        # The workflow's answers win over a template's own variables; the way back goes to no version.
-        answers = {**SURVEY, **own}
-        given = extra_vars(job_id, f"EMQX {name}", answers, workflow=workflow, artifacts=self.artifacts, **more)
+        given = extra_vars(job_id, f"EMQX {name}", SURVEY, own=own, workflow=workflow, artifacts=self.artifacts, **more)
         pod = Pod(self.scenario.lab, self.scenario.work, job_id, BIN)
         collections = Path(os.environ.get("ANSIBLE_COLLECTIONS_PATH") or ROOT / ".build/collections")
         pod.start(playbook, given, collections, secrets=SECRETS)

@@ -59,6 +59,7 @@ class PlanOptions:
     ``unfinished``: hosts that a run which has ended, or this one, still has reserved. ``forks``: how many nodes Ansible
     works on at a time, None where that is not known. ``package_source``: who brings packages to the nodes. ``waves``:
     which of them this job is for, out of ``waves.PARTS``; nodes that switch in none of these have no wave.
+    ``is_part``: the nodes are a part of the fleet, of which the canaries may be in another one.
     """
 
     target: str | None
@@ -77,6 +78,7 @@ class PlanOptions:
     max_clock_skew: float = gates.DEFAULT_MAX_CLOCK_SKEW
     package_source: PackageSource = "controller"
     waves: str = "all"
+    is_part: bool = False
 
 
 def build_plan(facts_by_host: Mapping[str, NodeFacts], packages: Iterable[Package], options: PlanOptions) -> Plan:
@@ -268,7 +270,8 @@ class _Planner:
     def _waves(self, nodes: Mapping[str, PlanNode]) -> list[Wave]:
         switching = [host for host, node in nodes.items() if node["action"] == "upgrade"]
         switched = Counter(node["cluster"] for node in nodes.values() if node["action"] == "commit")
-        if self._options.waves == "rest" and switching and not self._runs_somewhere(nodes):
+        awaited = self._options.waves == "rest" and not self._options.is_part
+        if awaited and switching and not self._runs_somewhere(nodes):
             raise PlanError(
                 f"emqx_upgrade_waves is rest, but no node runs {self._goal}; expected are canaries that an earlier job "
                 "has switched. Switch them first with emqx_upgrade_waves=canary, or all nodes with "

@@ -259,7 +259,10 @@ def read(
     _need_version(typed, problems, purpose)
     for name in (name for name, rule in RULES.items() if rule.fleet_wide):
         _agree(name, typed, problems)
-    for settings in typed.values():
+    for host, settings in typed.items():
+        if purpose == "upgrade" and {"waves", "phases", "canary"} <= settings.keys():
+            for problem in filter(None, [_left_behind(settings)]):
+                problems.add(problem, [host])
         if {"soak_seconds", "soak_interval"} <= settings.keys():
             # Not longer than all of the soak, and never nothing.
             settings["soak_interval"] = max(1, min(settings["soak_interval"], settings["soak_seconds"]))
@@ -315,8 +318,6 @@ def _read_host(
     if settings.get("soak_interval") == 0 and settings.get("soak_seconds"):
         problems.append(_no_interval(settings["soak_seconds"]))
         del settings["soak_interval"]
-    if {"waves", "phases", "canary"} <= settings.keys():
-        problems += filter(None, [_left_behind(settings)])
     unknown, warnings = _strange_names(variables, options)
     return settings, problems + unknown + _against_spec(settings, options), warnings
 

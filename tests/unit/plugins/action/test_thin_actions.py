@@ -315,6 +315,23 @@ def test_a_job_of_awx_goes_on_with_the_run_of_its_workflow(
     assert (found["run_id"], found["take_over"]) == (run_id, take_over)
 
 
+@pytest.mark.parametrize(
+    ("variables", "version"),
+    [
+        # Answers of a workflow's survey reach its roll-back as well.
+        (OF_A_WORKFLOW | {"emqx_fleet_run_id": "awx-workflow-7"}, ""),
+        (OF_A_WORKFLOW | {"emqx_fleet_run_id": "another"}, "4.4.19"),
+        (OF_A_WORKFLOW, "4.4.19"),
+        ({}, "4.4.19"),
+    ],
+)
+def test_a_workflow_goes_back_to_where_it_came_from(
+    settings_of: Callable[..., Told], variables: dict[str, Any], version: str
+) -> None:
+    result = settings_of("rollback", variables=variables, version="4.4.19")
+    assert result["settings"]["a1"]["version"] == version
+
+
 @pytest.mark.parametrize("purpose", ["upgrade", "rollback", "commit", "cleanup", "status", "plan"])
 def test_a_slice_of_a_job_changes_nothing(settings_of: Callable[..., Told], tmp_path: Any, purpose: str) -> None:
     (tmp_path / "packages").mkdir()
