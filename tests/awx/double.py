@@ -370,7 +370,15 @@ class Double:
         items = [(kind, item) for kind in kinds for item in self.objects[kind].values()]
         for kind, name in itertools.product(kinds, query):
             first = name.removeprefix("or__").partition("__")[0]
-            if first not in ("id", "type", "page", "page_size", "order_by", *FIELDS[kind]["fields"]):
+            if first not in (
+                "id",
+                "type",
+                "page",
+                "page_size",
+                "order_by",
+                *FIELDS[kind]["fields"],
+                *FIELDS[kind].get("read_only", ()),
+            ):
                 raise RefusedError({"detail": f"{FIELDS[kind]['type']} has no field named '{first}'"})
         either = {name[4:]: value for name, value in query.items() if name.startswith("or__")}
         for name, value in query.items():
