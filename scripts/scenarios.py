@@ -39,7 +39,7 @@ STATES = ROOT / ".build/molecule-states"
 DURATIONS = ROOT / ".build/durations"
 AT_A_TIME = 2
 #: The longest first, so that the last to end is a short one; the others follow.
-LONGEST = ("phases", "forms", "two_operators", "soak_fails", "fleet")
+LONGEST = ("awx", "phases", "forms", "two_operators", "soak_fails", "fleet")
 
 #: Played by molecule itself in any event.
 BY_MOLECULE = ("rolling", "resume")
