@@ -8,6 +8,7 @@ that the build instructions are what they are meant to be, and that the collecti
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -19,8 +20,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_builder.ee_schema import validate_schema
-from ansible_builder.exceptions import DefinitionError
 from bindep.depends import Depends
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -32,6 +31,15 @@ OFFLINE = EXAMPLES / "offline/execution-environment.yml"
 BUILDER = str(Path(sys.executable).parent / "ansible-builder")
 GALAXY = str(Path(sys.executable).parent / "ansible-galaxy")
 VERSION = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"]
+VALIDATE = """
+import json, sys
+from ansible_builder.ee_schema import validate_schema
+from ansible_builder.exceptions import DefinitionError
+try:
+    validate_schema(json.load(sys.stdin))
+except DefinitionError as error:
+    print(error)
+"""
 PYTHON = ["paho-mqtt>=2,<3"]
 SYSTEM = ["openssh-clients [platform:rpm]", "openssh-client [platform:dpkg]"]
 
@@ -71,6 +79,17 @@ def definition_of(path: Path) -> dict[str, Any]:
     found = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert isinstance(found, dict)
     return found
+
+
+def refusal(definition: Mapping[str, Any]) -> str:
+    """Why ansible-builder's schema does not allow it, empty where it does.
+
+    Asked in a process of its own, since the import has that process show no tracebacks any more.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", VALIDATE], input=json.dumps(definition), capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
 
 
 def introspected(folder: Path, *options: str | Path) -> Mapping[str, list[str]]:
@@ -116,7 +135,7 @@ def test_what_the_probe_needs_is_what_is_told() -> None:
 
 def test_metadata_of_the_collection_is_valid() -> None:
     metadata = definition_of(ROOT / "meta/execution-environment.yml")
-    validate_schema(metadata)
+    assert refusal(metadata) == ""
     assert {kind: (ROOT / name).is_file() for kind, name in metadata["dependencies"].items()} == {
         "python": True,
         "system": True,
@@ -125,9 +144,8 @@ def test_metadata_of_the_collection_is_valid() -> None:
 
 @pytest.mark.parametrize("path", [ONLINE, OFFLINE], ids=["online", "offline"])
 def test_example_is_valid(path: Path) -> None:
-    validate_schema(definition_of(path))
-    with pytest.raises(DefinitionError):
-        validate_schema({**definition_of(path), "strange": True})
+    assert refusal(definition_of(path)) == ""
+    assert "'strange' was unexpected" in refusal({**definition_of(path), "strange": True})
 
 
 @pytest.mark.parametrize("path", [ONLINE, OFFLINE], ids=["online", "offline"])
