@@ -10,7 +10,8 @@ short_description: Tells what all jobs of a run did, and whether the nodes are w
 description:
   - >-
     Puts the documents together that the jobs of a run have handed on, as the custom stats C(emqx_fleet_report) and,
-    for parts of a fleet, C(emqx_fleet_report_part_1) and so on, and holds them against what was read of every host.
+    for parts of a fleet, C(emqx_fleet_report_part_1_switch) and so on, and holds them against what was read of every
+    host.
   - >-
     The run was a success where its last job was one, every node is committed, or was so before, runs the version of
     the run, and would boot it. A way back is none.

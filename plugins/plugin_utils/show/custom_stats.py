@@ -33,8 +33,9 @@ def result(document: Mapping[str, Any], report_file: str, part: str = "") -> dic
     """What a task returns as ``ansible_stats``.
 
     ``report_file``: the path of the document, empty where it is written nowhere. A document without a run is nothing
-    to go on with, and would hide that of an earlier job. ``part``: the part of the fleet that the job is for; its stats
-    have names of their own, since other jobs set theirs at the same time.
+    to go on with, and would hide that of an earlier job. ``part``: the part of the fleet that the job is for. Its stats
+    have names of their own, with the part and the job's last phase: other jobs set theirs at the same time, and where
+    they come together, AWX lets what one of them had from the jobs before it win over what another has set.
     """
     totals = document["totals"]
     data: dict[str, Any] = {
@@ -49,7 +50,8 @@ def result(document: Mapping[str, Any], report_file: str, part: str = "") -> dic
     if document["run_id"] and len(json.dumps(document)) <= LARGEST:
         data[DOCUMENT] = dict(document)
     if part:
-        data = {name if name == RUN_ID else f"{name}_part_{part}": value for name, value in data.items()}
+        suffix = f"_part_{part}_{document['phases'][-1] if document['phases'] else 'plan'}"
+        data = {name if name == RUN_ID else f"{name}{suffix}": value for name, value in data.items()}
     return {"data": data, "per_host": False, "aggregate": False}
 
 

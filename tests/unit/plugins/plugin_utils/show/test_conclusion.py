@@ -162,5 +162,7 @@ def test_parts_of_a_fleet_become_one_document() -> None:
 def test_stats_of_a_part_have_names_of_their_own() -> None:
     told = make_document(PLAN, {"a1": DONE, "a2": DONE})
     names = set(custom_stats.result(told, "", "2")["data"])
-    assert {"emqx_fleet_run_id", "emqx_fleet_ok_part_2", "emqx_fleet_report_part_2"} <= names
+    assert {"emqx_fleet_run_id", "emqx_fleet_ok_part_2_commit", "emqx_fleet_report_part_2_commit"} <= names
     assert "emqx_fleet_ok" not in names
+    staged = make_document(PLAN, {}, parts=("plan", "stage"))
+    assert "emqx_fleet_report_part_2_stage" in custom_stats.result(staged, "", "2")["data"]
