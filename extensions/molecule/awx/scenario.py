@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from harness import BIN, NEW, OLD, QUICK, ROOT, Scenario, verbs
 
 from tests.awx.pod import Job, Pod, extra_vars
 
-FLEET = {"clusters": {"blue": {"hosts": ["h1", "h2", "h3"]}}}
+FLEET = {"clusters": {"blue": {"hosts": ["h1", "h2"]}, "green": {"hosts": ["h3"]}}}
 HOSTS = ("h1", "h2", "h3")
 SECRETS = {"emqx_upgrade_webhook_token": "s3cret-of-the-webhook", "emqx_upgrade_probe_password": "s3cret-of-the-probe"}
 SURVEY = {**QUICK, "emqx_upgrade_version": NEW, "emqx_upgrade_canary": "1", "emqx_upgrade_take_over": ""}
@@ -29,35 +30,48 @@ TEMPLATES: dict[str, tuple[str, dict[str, Any]]] = {
     "report": ("report.yml", {}),
     "status": ("status.yml", {}),
     "upgrade": ("upgrade.yml", {}),
-    "split": ("split.yml", {"emqx_upgrade_split": "1"}),
+    "split": ("split.yml", {"emqx_upgrade_split": "2"}),
     "cleanup": ("cleanup.yml", {"emqx_upgrade_keep_versions": "0"}),
     "rollback": ("rollback.yml", {}),
 }
 
 
 class Workflow:
-    """A workflow job: its jobs one after the other, each of which has the artifacts of those before."""
+    """A workflow job: its jobs, each of which has the artifacts of those before it, as AWX puts them together."""
 
     def __init__(self, scenario: Scenario, number: int) -> None:
         self.scenario = scenario
         self.number = number
-        self.artifacts: dict[str, Any] = {}
+        #: What each job was given by the ones before it, and what it has handed on itself; the newest job comes last.
+        self.given: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, Job] = {}
 
-    def begin(self, name: str, job_id: int, **more: Any) -> Pod:
-        """Launch one of its jobs."""
-        playbook, own = TEMPLATES[name]
-        workflow = None if more.get("launch_type") == "relaunch" else (self.number, "EMQX rolling upgrade")
-        given = extra_vars(job_id, f"EMQX {name}", SURVEY, own=own, workflow=workflow, artifacts=self.artifacts, **more)
+    def begin(self, name: str, job_id: int, parents: Sequence[str] | None = None, **more: Any) -> Pod:
+        """Launch one of its jobs; ``parents``: the jobs that lead to it, by default the newest one."""
+        playbook, own = TEMPLATES[name.partition(":")[0]]
+        part = name.partition(":")[2]
+        own = {**own, "emqx_fleet_part": part} if part else own
+        relaunched = more.get("launch_type") == "relaunch"
+        workflow = None if relaunched else (self.number, "EMQX rolling upgrade")
+        if not relaunched:
+            self.given[name] = self._artifacts(list(self.jobs)[-1:] if parents is None else parents)
+        given = extra_vars(
+            job_id, f"EMQX {name}", SURVEY, own=own, workflow=workflow, artifacts=self.given[name], **more
+        )
         pod = Pod(self.scenario.lab, self.scenario.work, job_id, BIN)
         collections = Path(os.environ.get("ANSIBLE_COLLECTIONS_PATH") or ROOT / ".build/collections")
         pod.start(playbook, given, collections, secrets=SECRETS)
         return pod
 
+    def _artifacts(self, parents: Sequence[str]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for parent in parents:
+            found |= self.given[parent] | self.jobs[parent].artifacts
+        return found
+
     def end(self, name: str, pod: Pod) -> Job:
         """Wait for it, and keep what it handed on."""
         job = pod.wait()
-        self.artifacts |= job.artifacts
         self.jobs[name] = job
         self.scenario.keep(f"job-{pod.number}", asdict(job))
         (self.scenario.work / f"job-{pod.number}.log").write_text(job.output, encoding="utf-8")
@@ -67,8 +81,22 @@ class Workflow:
         """Jobs one after the other; the last one."""
         for place, name in enumerate(names):
             job = self.end(name, self.begin(name, self.number * 100 + len(self.jobs) + 1))
-            assert job.status == "successful" or place == len(names) - 1, f"{name}: {job.status}\n{job.output[-3000:]}"
+            assert job.status == "successful" or place == len(names) - 1, _story(name, job)
         return job
+
+    def at_once(self, names: Sequence[str], parents: Sequence[str]) -> None:
+        """Jobs at the same time."""
+        pods = {
+            name: self.begin(name, self.number * 100 + len(self.jobs) + place, parents)
+            for place, name in enumerate(names, 1)
+        }
+        for name, pod in pods.items():
+            job = self.end(name, pod)
+            assert job.status == "successful", _story(name, job)
+
+
+def _story(name: str, job: Job) -> str:
+    return f"{name}: {job.status}\n{job.output[-3000:]}"
 
 
 def converge(scenario: Scenario) -> None:
@@ -92,22 +120,29 @@ def converge(scenario: Scenario) -> None:
     failing.run("status", "report")
     keep("after-failure")
 
-    # A job is cancelled in the middle, and relaunched at once in another pod.
+    # A fleet in two parts, one of whose jobs is cancelled in the middle and relaunched at once in another pod.
     good = Workflow(scenario, 3)
-    good.run("stage", "switch canary")
-    pod = good.begin("switch", 390)
+    good.run("split")
+    good.at_once(["stage:1", "stage:2"], ["split"])
+    canary = good.end("switch canary", good.begin("switch canary", 304, ["stage:1", "stage:2"]))
+    assert canary.status == "successful", _story("switch canary", canary)
+    pods = {part: good.begin(f"switch:{part}", 390 + part, ["switch canary"]) for part in (1, 2)}
     journal = scenario.host("h2").path("/opt/emqx/data/fleet/journal.jsonl")
     entries = len(journal.read_text(encoding="utf-8").splitlines())
-    pod.wait_until(lambda: len(journal.read_text(encoding="utf-8").splitlines()) > entries)
-    pod.terminate()
-    good.end("switch cancelled", pod)
+    pods[1].wait_until(lambda: len(journal.read_text(encoding="utf-8").splitlines()) > entries)
+    pods[1].terminate()
+    good.end("switch:1", pods[1])
     keep("after-cancel")
-    assert good.end("switch", good.begin("switch", 391, launch_type="relaunch")).status == "successful"
+    assert good.end("switch:1", good.begin("switch:1", 393, launch_type="relaunch")).status == "successful"
+    assert good.end("switch:2", pods[2]).status == "successful"
     keep("after-relaunch")
-    good.run("soak", "commit", "report")
+    soak = good.end("soak", good.begin("soak", 394, ["switch:1", "switch:2"]))
+    assert soak.status == "successful", _story("soak", soak)
+    good.end("commit", good.begin("commit", 395))
+    good.end("report", good.begin("report", 396))
     # What is no part of a workflow.
     alone = Workflow(scenario, 4)
-    alone.run("upgrade", "split", "cleanup")
+    alone.run("upgrade", "cleanup")
 
 
 def verify(scenario: Scenario) -> None:
@@ -139,16 +174,22 @@ def verify(scenario: Scenario) -> None:
     assert running("after-failure") == dict.fromkeys(HOSTS, old)
     assert all(state["reserved"] is None for state in scenario.kept("after-failure").values())
 
-    assert job(390).status == "canceled"
+    assert job(391).status == "canceled"
     assert scenario.kept("after-cancel")["h2"]["reserved"]["id"] == "awx-workflow-3"
     assert running("after-relaunch") == dict.fromkeys(HOSTS, new)
-    commit, report = job(306), job(307)
+    commit, report = job(395), job(396)
     assert (commit.status, report.status) == ("successful", "successful"), report.output
     for told in (commit.artifacts["emqx_fleet_report"], report.artifacts["emqx_fleet_report"]):
         assert {host: node["from"] for host, node in told["nodes"].items()} == dict.fromkeys(HOSTS, OLD)
         assert {node["result"] for node in told["nodes"].values()} == {"committed"}
         assert (told["ok"], told["run_id"]) == (True, "awx-workflow-3")
-    assert [row["awx"]["job_id"] for row in report.artifacts["emqx_fleet_report"]["jobs"]][-1] == "307"
+    told = report.artifacts["emqx_fleet_report"]
+    # Of both parts and of all nodes; a cancelled job hands nothing on.
+    jobs = [row["awx"]["job_id"] for row in told["jobs"]]
+    assert sorted(jobs) == ["302", "303", "304", "392", "393", "394", "395", "396"], jobs
+    assert jobs[-1] == "396"
+    switched = {host: [row["phase"] for row in node["timeline"]] for host, node in told["nodes"].items()}
+    assert all("commit" in phases and "stage" in phases for phases in switched.values()), switched
 
     for path in scenario.work.glob("job-*.json"):
         found = Job(**json.loads(path.read_text(encoding="utf-8")))
