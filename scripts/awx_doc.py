@@ -38,7 +38,7 @@ it.
 EXPORT = (
     "`emqx_awx_export`",
     "",
-    "Path of a file. The content is written there as variables for `infra.aap_configuration`, and AWX is not contacted.",
+    "Path of a file. The content is written there as variables for `infra.aap_configuration`, and AWX is not asked.",
 )
 SURVEYS = """
 ## Surveys
