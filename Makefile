@@ -129,7 +129,7 @@ browser: setup ## the pages of runs, in a real browser
 
 .PHONY: awx
 awx: setup ## what AWX gets, brought to a double of it by the modules of awx.awx
-	@$(PYTEST_COMMAND) tests/awx -n 2 $(PYTEST)
+	@$(PYTEST_COMMAND) tests/awx -n 2 --dist loadgroup $(PYTEST)
 
 .PHONY: lab
 lab: setup ## the lab itself: hosts, faults, clients

@@ -31,22 +31,14 @@ The objects that `emqx.fleet.awx_setup` brings to AWX or Tower, as
 ## Variables of emqx.fleet.awx_setup
 
 The connection is that of `awx.awx`: `CONTROLLER_HOST`, `CONTROLLER_OAUTH_TOKEN`, `CONTROLLER_VERIFY_SSL` and its other
-variables of the environment, or `tower_cli.cfg`.
+variables of the environment, or `tower_cli.cfg`. With `--check` it tells what would change, once AWX has had all of
+it.
 
 """
-VARIABLES = (
-    (
-        "`emqx_awx_state`",
-        "`present`",
-        "With `absent`, what the playbook brought is taken away: workflows, templates, the project, the execution "
-        "environment, and credential types that no credential has. The organization and the inventory stay.",
-    ),
-    (
-        "`emqx_awx_export`",
-        "",
-        "Path of a file. The content is written there as variables for `infra.aap_configuration`, and AWX is not "
-        "contacted.",
-    ),
+EXPORT = (
+    "`emqx_awx_export`",
+    "",
+    "Path of a file. The content is written there as variables for `infra.aap_configuration`, and AWX is not asked.",
 )
 SURVEYS = """
 ## Surveys
@@ -126,7 +118,7 @@ def _variables() -> list[tuple[str, str, str]]:
         for name, option in options.items()
         if name != "apply"
     ]
-    return [*rows, *VARIABLES]
+    return [*rows, EXPORT]
 
 
 def _default(value: Any) -> str:

@@ -20,6 +20,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _CONTENT = _ROOT / "extensions/awx"
 _OPTIONS = {
     "apply": {"type": "bool", "default": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "content": {"type": "list", "elements": "str", "default": ["content.yml"]},
     "organization": {"type": "str", "default": "Default"},
     "prefix": {"type": "str", "default": "EMQX "},

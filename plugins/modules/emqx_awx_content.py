@@ -25,6 +25,14 @@ options:
     description: Whether the content shall be brought to AWX. It then fails where the collection C(awx.awx) is missing.
     type: bool
     default: true
+  state:
+    description: >-
+      With V(absent), the playbook takes away what it brought: workflows, templates, the project whose URL is given, the
+      execution environment whose image is given, and credential types that no credential has. The organization and the
+      inventory stay.
+    type: str
+    choices: [present, absent]
+    default: present
   content:
     description: >-
       Names of files in C(extensions/awx) of this collection, or paths of others, with a slash in them. What they have
@@ -57,7 +65,8 @@ options:
     type: str
     default: ""
   inventory:
-    description: Name of the inventory; by default the prefix and C(brokers).
+    description: >-
+      Name of the inventory, by default the prefix and C(brokers). One that is not there is made, without hosts.
     type: str
     default: ""
   execution_environment:

@@ -19,6 +19,8 @@ from .double import FIELDS, Change, Double
 from .places import ARGUMENTS, CONTENT, PLAYBOOKS, content, objects
 
 URL = str(ARGUMENTS["project_url"])
+#: In one process, so that AWX gets all of it once.
+ALL = pytest.mark.xdist_group("all")
 Setup = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -79,6 +81,7 @@ def wanted_edges(nodes: list[dict[str, Any]]) -> dict[str, dict[str, list[str]]]
     return {node["identifier"]: {f"{kind}_nodes": node[kind] for kind in kinds if node.get(kind)} for node in nodes}
 
 
+@ALL
 def test_awx_has_all_of_it(setup: Setup, double: Double) -> None:
     wanted = objects()
     assert double.named("job_templates").keys() == {template["name"] for template in wanted["job_templates"]}
@@ -113,6 +116,7 @@ def test_awx_has_all_of_it(setup: Setup, double: Double) -> None:
     assert {"EMQX client probe", "EMQX fleet webhook"} <= double.named("credential_types").keys()
 
 
+@ALL
 def test_a_second_time_nothing_changes(setup: Setup, double: Double) -> None:
     options = {"machine_credential": "brokers", "execution_environment_image": "registry.example.com/emqx:1"}
     assert changed(setup(**options)) == 0
@@ -223,6 +227,12 @@ def test_without_awx_awx_it_says_what_to_install(play: Play) -> None:
     done = play("awx_setup", "-e", f"emqx_awx_project_url={URL}")
     assert done.returncode != 0
     assert "ansible-galaxy collection install awx.awx" in done.stdout
+
+
+def test_a_state_that_is_none_is_told(play: Play, awx_collection: Path) -> None:
+    done = play("awx_setup", "-e", "emqx_awx_state=gone", beside=awx_collection)
+    assert done.returncode != 0
+    assert "value of state must be one of: present, absent, got: gone" in done.stdout
 
 
 def test_bad_content_is_told_before_awx_is_asked(play: Play, awx_collection: Path, tmp_path: Path) -> None:
