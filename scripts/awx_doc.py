@@ -129,8 +129,8 @@ def _default(value: Any) -> str:
 def _code(text: str) -> str:
     for sign in "CVO":
         while f"{sign}(" in text:
-            head, _, rest = text.partition(f"{sign}(")
-            inner, _, tail = rest.partition(")")
+            head, _sign, rest = text.partition(f"{sign}(")
+            inner, _end, tail = rest.partition(")")
             text = f"{head}`{inner}`{tail}"
     return text
 

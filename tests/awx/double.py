@@ -171,7 +171,7 @@ class Double:
         if method != "POST":
             raise RefusedError({"detail": f'Method "{method}" not allowed.'}, 405)
         one = body.get("id")
-        if type(one) is not int:
+        if not is_number(one):
             raise RefusedError({"msg": '"id" field must be an integer.'})
         if one not in self.objects[target]:
             raise RefusedError({"detail": f"{FIELDS[target]['type']} with id {one} does not exist."})
@@ -265,14 +265,14 @@ class Double:
             nullable = field.get("or_null") or kind.startswith("->") or "default" in field
             return "" if nullable else "This field may not be null."
         if kind.startswith("->"):
-            if type(value) is not int:
+            if not is_number(value):
                 return f"Incorrect type. Expected pk value, received {type(value).__name__}."
             target = kind[2:].strip()
             there = dict(self._all(target))
             return "" if value in there else f'Invalid pk "{value}" - object does not exist.'
         if kind == "bool" and not isinstance(value, bool):
             return "Must be a valid boolean."
-        if kind == "int" and type(value) is not int:
+        if kind == "int" and not is_number(value):
             return "A valid integer is required."
         if kind == "text" and not isinstance(value, str):
             return "Not a valid string."
@@ -395,7 +395,7 @@ class Double:
     def _matches(self, kind: str, item: Mapping[str, Any], name: str, value: str) -> bool:
         if name == "type":
             return value == FIELDS[kind]["type"]
-        first, _, rest = name.partition("__")
+        first, _sign, rest = name.partition("__")
         if not rest:
             return str(item.get(first)) == value
         target = FIELDS[kind]["fields"][first]["type"][2:].strip()
@@ -440,6 +440,11 @@ class Double:
             **told,
             **shown,
         }
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _extra_vars(text: str) -> None:
@@ -494,7 +499,7 @@ def _question(number: int, question: Mapping[str, Any]) -> None:
             {"error": f"Default value {default} in survey question {number} expected to be {defaults[kind]}."}
         )
     for bound in ("min", "max"):
-        if type(question.get(bound, 0)) is not int:
+        if not is_number(question.get(bound, 0)):
             raise RefusedError({"error": f"The {bound} limit in survey question {number} expected to be integer."})
     if kind in ("multiselect", "multiplechoice"):
         if "choices" not in question:

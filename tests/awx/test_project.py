@@ -22,7 +22,7 @@ def test_the_playbook(play: Play, tmp_path: Path) -> None:
     (copy / "extensions/awx/project/status.yml").touch()
     env = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "beside")}
     options = ("-e", json.dumps({"emqx_awx_project_dir": str(tmp_path / "project")}))
-    first, second = (play("awx_project", *options, env=env) for _ in range(2))
+    first, second = (play("awx_project", *options, env=env) for _turn in range(2))
     assert first.returncode == second.returncode == 0, first.stdout + first.stderr
     assert "changed=1" in first.stdout
     assert "changed=0" in second.stdout

@@ -101,9 +101,8 @@ def objects(content: Content, options: Options, arguments: Arguments) -> dict[st
         "labels": [{"name": label, "organization": organization} for label in labels],
         "credential_types": [{**kind, "name": prefix + kind["name"]} for kind in content.get("credential_types") or ()],
         "execution_environments": [
-            {"name": environment, "organization": organization, "image": image, "pull": "missing"}
-            for _ in (image,)
-            if image
+            {"name": environment, "organization": organization, "image": each, "pull": "missing"}
+            for each in filter(None, [image])
         ],
         "projects": list(_project(project, arguments)),
         "inventories": [{"name": inventory, "organization": organization}],
