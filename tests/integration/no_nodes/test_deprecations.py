@@ -22,6 +22,7 @@ OF_THE_ROLE = {
     "emqx_hook",
     "emqx_cleanup",
     "emqx_report",
+    "emqx_conclude",
     "emqx_status",
     "emqx_split",
 }
@@ -74,6 +75,10 @@ def tasks(folder: Path) -> dict[str, dict[str, Any]]:
         "emqx_evidence absent": {"emqx.fleet.emqx_evidence": absent},
         "emqx_probe well": {"emqx.fleet.emqx_probe": {"state": "stopped", "id": "none"}},
         "emqx_probe fails": {"emqx.fleet.emqx_probe": {"state": "read", "id": "none"}},
+        "emqx_awx_content well": {"emqx.fleet.emqx_awx_content": {"apply": False}},
+        "emqx_awx_content fails": {"emqx.fleet.emqx_awx_content": {"apply": False, "content": [str(folder / "none")]}},
+        "emqx_awx_project well": {"emqx.fleet.emqx_awx_project": {"dir": str(folder / "awx")}},
+        "emqx_awx_project fails": {"emqx.fleet.emqx_awx_project": {"dir": package}},
         "emqx_show well": {"emqx.fleet.emqx_show": {"text": ["a, b", "c"]}},
         "emqx_show fails": {"emqx.fleet.emqx_show": {"text": "a, b\nc", "fail": True}},
     }
