@@ -44,6 +44,7 @@ class ActionModule(ActionBase):
             job.describe(variables, started, steps["again"]),
             now,
             steps,
+            str(state.settings.get("version") or ""),
         )
         message = job.worded(told.message, variables)
         if told.document is not None and not self._task.check_mode:

@@ -39,13 +39,14 @@ def conclude(
     job: Mapping[str, Any],
     now: float,
     steps: Mapping[str, str],
+    target: str = "",
 ) -> Told:
     """Tell of a run by the documents of its jobs.
 
     ``facts``: what was read of every host just now, without a ``state`` where that failed. ``handed_on_ok``: the custom
     stat ``emqx_fleet_ok`` of the job before, None where there is none. ``kept``: hosts that could not be given up, and
     why. ``job``, ``now``: as for :func:`document.build`. ``steps``: what to do next (``again``, ``rollback`` and
-    ``status``).
+    ``status``). ``target``: the version of the run, which without a document nothing else tells; empty if not known.
     """
     told = document.combined(documents)
     problems = _of_the_nodes(told, facts)
@@ -56,7 +57,7 @@ def conclude(
         elif not handed_on_ok:
             problems.append("The job before this one failed, or was refused.")
         else:
-            problems += _not_permanent(facts)
+            problems += _not_done(facts, target)
         table = status_table.lines(facts)
     else:
         problems += _of_the_jobs(told)
@@ -154,8 +155,16 @@ def _of_the_nodes(told: Mapping[str, Any] | None, facts: Mapping[str, Mapping[st
     return problems
 
 
-def _not_permanent(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    return [
+def _not_done(facts: Mapping[str, Mapping[str, Any]], target: str) -> list[str]:
+    """What the nodes tell against a success; an earlier job that went well says nothing of what came after it."""
+    if not target:
+        return ["The version of the run is not known, so it cannot be told whether the nodes have come to it."]
+    found = [
+        f"{host} runs {facts[host]['running'] or 'nothing'} and not {target}."
+        for host in facts
+        if "state" in facts[host] and facts[host]["running"] != target
+    ]
+    return found + [
         f"{host} runs {found['running'] or 'nothing'}, and a restart would boot {found['boot']['version']}."
         for host, found in facts.items()
         if "state" in found and (found["running"] != found["boot"]["version"] or not found["boot"]["consistent"])

@@ -82,8 +82,9 @@ def test_a_node_that_could_not_be_given_up_is_told() -> None:
 
 
 def test_without_a_document_the_word_of_the_job_before_counts() -> None:
-    assert conclude(emqx_fleet_ok=True)["message"] == ""
-    assert conclude(emqx_fleet_ok="True")["message"] == ""
+    for ok in (True, "True"):
+        assert conclude(emqx_fleet_ok=ok, settings={"version": NEW})["message"] == ""
+        assert "not " + OLD in conclude(emqx_fleet_ok=ok, settings={"version": OLD})["message"]
     for ok in (False, "False", "no"):
         assert "The job before this one failed" in conclude(emqx_fleet_ok=ok)["message"]
 

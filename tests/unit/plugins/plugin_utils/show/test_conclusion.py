@@ -37,8 +37,11 @@ def conclude(
     facts: Mapping[str, Any] | None = None,
     ok: bool | None = None,
     kept: Mapping[str, str] | None = None,
+    target: str = NEW,
 ) -> conclusion.Told:
-    told = conclusion.conclude(documents, WELL if facts is None else facts, ok, kept or {}, LATER, NOW + 60, STEPS)
+    told = conclusion.conclude(
+        documents, WELL if facts is None else facts, ok, kept or {}, LATER, NOW + 60, STEPS, target
+    )
     assert told.ok == (told.message == "")
     if told.document:
         validate(told.document)
@@ -113,11 +116,14 @@ def test_what_is_still_reserved_is_told() -> None:
         (False, WELL, "The job before this one failed, or was refused."),
         (True, {**WELL, "a2": read_facts(NEW, OLD)}, f"a2 runs {NEW}, and a restart would boot {OLD}."),
         (True, {**WELL, "a2": {"msg": "no route"}}, "These nodes could not be read"),
+        # The job before went well, and the one after it was cancelled, or has taken the nodes back.
+        (True, {"a1": read_facts(), "a2": read_facts()}, f"a1 runs {OLD} and not {NEW}."),
     ],
 )
 def test_without_a_document(ok: bool | None, facts: dict[str, Any], words: str) -> None:
     assert words in conclude(facts={host: {"journal": [], **found} for host, found in facts.items()}, ok=ok).message
     assert conclude(ok=True).ok
+    assert "The version of the run is not known" in conclude(ok=True, target="").message
 
 
 def test_parts_of_a_fleet_become_one_document() -> None:
