@@ -120,8 +120,9 @@ def _of_the_jobs(told: Mapping[str, Any]) -> list[str]:
         problems.append("\n".join([f"{which} {how}:", *said] if said else [f"{which} {how}."]))
     if told["purpose"] == "rollback":
         back = [host for host, node in told["nodes"].items() if node["result"] in ("rolled_back", "failed_rolled_back")]
-        if back:
-            problems.append(f"These nodes went back: {listed(back, _NAMES_SHOWN)}.")
+        problems.append(
+            f"These nodes went back: {listed(back, _NAMES_SHOWN)}." if back else "The run ended with a way back."
+        )
         return problems
     awaited = (*_DONE, "uncommitted") if told["commit"] == "never" else _DONE
     left: dict[str, list[str]] = {}

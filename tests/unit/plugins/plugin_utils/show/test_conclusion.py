@@ -97,6 +97,9 @@ def test_a_way_back_is_no_success_of_the_run() -> None:
     back = at("rolled_back", before=read_facts(NEW, OLD), after=read_facts())
     told = conclude(make_document(plan, {"a1": back}), facts={"a1": read_facts(), "a2": read_facts()})
     assert "These nodes went back: a1." in told.message
+    idle = make_plan([], {"a1": "none", "a2": "none"}, purpose="rollback", target=OLD)
+    told = conclude(make_document(idle, {}), facts={"a1": read_facts(NEW), "a2": read_facts(NEW)})
+    assert "The run ended with a way back." in told.message
 
 
 def test_a_host_that_is_not_of_this_job_is_not_known() -> None:
